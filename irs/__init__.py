@@ -1,0 +1,3 @@
+"""IRS: image recognition as a service on AWS primitives."""
+
+__version__ = "0.1.0"

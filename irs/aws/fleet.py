@@ -1,0 +1,124 @@
+"""The cluster's EC2 instances: only those that carry its tags are ever seen or touched."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from irs.aws import clients
+from irs.aws.faults import translated
+from irs.settings import Settings
+
+CLUSTER_TAG = "irs:cluster"
+ROLE_TAG = "irs:role"
+ROLE = "app"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instance:
+    """One app instance as DescribeInstances tells it."""
+
+    id: str
+    #: pending, running, shutting-down, terminated, stopping or stopped
+    state: str
+    #: the Name tag
+    name: str
+    type: str
+    launched_at: datetime
+
+    @property
+    def active(self) -> bool:
+        """It works, or will without another call."""
+        return self.state in ("pending", "running")
+
+
+class Fleet:
+    """Every method raises `irs.errors.CloudError` and its children."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ec2 = clients.client(settings, "ec2")
+
+    def describe(self) -> list[Instance]:
+        """The cluster's app instances that are not terminated; eventually consistent."""
+        found = []
+        with translated("EC2 DescribeInstances"):
+            pages = self._ec2.get_paginator("describe_instances").paginate(Filters=[
+                {"Name": f"tag:{CLUSTER_TAG}", "Values": [self._settings.cluster]},
+                {"Name": f"tag:{ROLE_TAG}", "Values": [ROLE]},
+                {"Name": "instance-state-name",
+                 "Values": ["pending", "running", "shutting-down", "stopping", "stopped"]},
+            ])
+            for page in pages:
+                for reservation in page["Reservations"]:
+                    for raw in reservation["Instances"]:
+                        tags = {t["Key"]: t["Value"] for t in raw.get("Tags", ())}
+                        found.append(Instance(
+                            id=raw["InstanceId"], state=raw["State"]["Name"],
+                            name=tags.get("Name", ""), type=raw.get("InstanceType", ""),
+                            launched_at=raw["LaunchTime"]))
+        return sorted(found, key=lambda i: (i.launched_at, i.id))
+
+    def launch(self, name: str, *, token: str, user_data: str) -> Instance:
+        """One instance; ``token`` (ClientToken) makes a repeat of the call return the first.
+
+        Raises `errors.NoCapacity` where EC2 has none.
+        """
+        s = self._settings
+        tags = [{"Key": "Name", "Value": name}, {"Key": CLUSTER_TAG, "Value": s.cluster},
+                {"Key": ROLE_TAG, "Value": ROLE}]
+        request = {
+            "ImageId": s.ami, "InstanceType": s.instance_type, "MinCount": 1, "MaxCount": 1,
+            "ClientToken": token,
+            # Base64 is botocore's work for RunInstances.
+            "UserData": user_data,
+            "InstanceInitiatedShutdownBehavior": "terminate",
+            "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled",
+                                "InstanceMetadataTags": "enabled"},
+            "TagSpecifications": [{"ResourceType": "instance", "Tags": tags}],
+        }
+        if s.instance_profile:
+            request["IamInstanceProfile"] = {"Name": s.instance_profile}
+        if s.security_group_ids:
+            request["SecurityGroupIds"] = list(s.security_group_ids)
+        if s.subnet_ids:
+            # One subnet after the other by the token's last digit: spread without a memory.
+            request["SubnetId"] = s.subnet_ids[int(token[-1], 16) % len(s.subnet_ids)]
+        with translated("EC2 RunInstances"):
+            raw = self._ec2.run_instances(**request)["Instances"][0]
+        return Instance(id=raw["InstanceId"], state=raw["State"]["Name"], name=name,
+                        type=s.instance_type, launched_at=raw["LaunchTime"])
+
+    def terminate(self, ids: Sequence[str]) -> None:
+        """End the instances; each gets SIGTERM first."""
+        if ids:
+            with translated("EC2 TerminateInstances"):
+                self._ec2.terminate_instances(InstanceIds=list(ids))
+
+    def stop(self, ids: Sequence[str]) -> None:
+        """Stop the instances; their volumes stay."""
+        if ids:
+            with translated("EC2 StopInstances"):
+                self._ec2.stop_instances(InstanceIds=list(ids))
+
+    def start(self, ids: Sequence[str]) -> None:
+        """Start stopped instances."""
+        if ids:
+            with translated("EC2 StartInstances"):
+                self._ec2.start_instances(InstanceIds=list(ids))
+
+    def user_data(self, instance_id: str) -> str:
+        """The text given at launch."""
+        with translated("EC2 DescribeInstanceAttribute"):
+            answer = self._ec2.describe_instance_attribute(
+                InstanceId=instance_id, Attribute="userData")
+        return base64.b64decode(answer.get("UserData", {}).get("Value", "")).decode()
+
+    def shutdown_behavior(self, instance_id: str) -> str:
+        """What an OS shutdown does to the instance: ``stop`` or ``terminate``."""
+        with translated("EC2 DescribeInstanceAttribute"):
+            answer = self._ec2.describe_instance_attribute(
+                InstanceId=instance_id, Attribute="instanceInitiatedShutdownBehavior")
+        return answer["InstanceInitiatedShutdownBehavior"]["Value"]

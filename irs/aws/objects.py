@@ -1,0 +1,76 @@
+"""Objects in one S3 bucket, over obstore."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from urllib.parse import quote
+
+import obstore
+
+from irs import errors
+from irs.aws import clients
+from irs.aws.faults import translated
+from irs.settings import Settings
+
+#: obstore switches to a multipart upload above this, which cannot be create-once; our
+#: largest object (an upload) is far below S3's 5 GB limit for one PUT.
+_ONE_PUT = {"use_multipart": False}
+
+
+class Objects:
+    """One bucket. Every method raises `irs.errors.CloudError` and its children."""
+
+    def __init__(self, settings: Settings, bucket: str) -> None:
+        self.bucket = bucket
+        self._store = clients.store(settings, bucket)
+
+    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream",
+            metadata: Mapping[str, str] | None = None, create: bool = False) -> None:
+        """Write one object, whole.
+
+        ``create`` refuses to overwrite (``If-None-Match: *``) with `errors.AlreadyExists`.
+        ``metadata`` values are percent-encoded: headers carry ASCII only.
+        """
+        attributes = {"Content-Type": content_type}
+        attributes.update({k: quote(v, safe=" ()") for k, v in (metadata or {}).items()})
+        with translated(f"S3 PUT to {self.bucket}"):
+            obstore.put(self._store, key, io.BytesIO(data), attributes=attributes,
+                        mode="create" if create else "overwrite", **_ONE_PUT)
+
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        """The object's bytes; raises `errors.NotFound`, and `errors.TooLarge` beyond ``max_bytes``."""
+        with translated(f"S3 GET from {self.bucket}"):
+            answer = obstore.get(self._store, key)
+            size = answer.meta["size"]
+            if max_bytes is not None and size > max_bytes:
+                raise errors.TooLarge(f"object of {size} bytes; the limit is {max_bytes}")
+            return bytes(answer.bytes())
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there now."""
+        return self.modified(key) is not None
+
+    def modified(self, key: str) -> datetime | None:
+        """When the object was last written; None where there is none."""
+        try:
+            with translated(f"S3 HEAD in {self.bucket}"):
+                return obstore.head(self._store, key)["last_modified"]
+        except errors.NotFound:
+            return None
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is no error."""
+        try:
+            with translated(f"S3 DELETE in {self.bucket}"):
+                obstore.delete(self._store, key)
+        except errors.NotFound:
+            return
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Keys below ``prefix``, which ends at a slash or is empty."""
+        with translated(f"S3 LIST of {self.bucket}"):
+            for page in obstore.list(self._store, prefix or None):
+                for item in page:
+                    yield item["path"]

@@ -1,0 +1,190 @@
+"""One SQS queue: its URL looked up once, its calls in batches, its errors ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from irs import errors
+from irs.aws import clients
+from irs.aws.faults import classify, translated
+from irs.settings import Settings
+
+#: SQS: entries in a batch call.
+BATCH = 10
+#: SQS: bytes in a message and in a batch call (1 MiB since August 2025).
+MAX_BYTES = 1_048_576
+#: Seconds beyond a long poll's wait before the connection counts as stalled.
+STALL = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One delivery."""
+
+    id: str
+    body: str
+    #: names this delivery in delete and visibility calls
+    receipt: str
+    #: deliveries so far, this one included
+    receives: int
+    #: milliseconds since the epoch when the message was sent
+    sent_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Depth:
+    """Approximate counts; AWS lets them lag by a minute and more."""
+
+    visible: int
+    in_flight: int
+    delayed: int
+
+
+class Queue:
+    """One queue by name. Every method raises `irs.errors.CloudError` and its children."""
+
+    def __init__(self, settings: Settings, name: str, *, url: str | None = None) -> None:
+        self.name = name
+        self._settings = settings
+        self._url = url
+        self._sqs = clients.client(settings, "sqs")
+        # A stalled poll is the receive loop's to retry, with its own record of it.
+        self._poller = clients.client(
+            settings, "sqs", read_timeout=settings.poll_wait + STALL, attempts=1)
+
+    @property
+    def url(self) -> str:
+        """The queue's URL (GetQueueUrl once); raises `errors.NotFound`."""
+        if self._url is None:
+            with translated(f"SQS queue {self.name}"):
+                self._url = self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
+        return self._url
+
+    def forget_url(self) -> None:
+        """Look the URL up again at the next call (the queue was deleted and made anew)."""
+        self._url = None
+
+    # -- sending -------------------------------------------------------------------------
+    def send(self, body: str, *, delay: int = 0) -> None:
+        """One message; returns when SQS has accepted it."""
+        (outcome,) = self.send_batch([(body, delay)])
+        if outcome is not None:
+            raise outcome
+
+    def send_batch(self, entries: Sequence[tuple[str, int]]) -> list[errors.CloudError | None]:
+        """Up to 10 (body, delay in seconds); one outcome an entry, None for accepted."""
+        with translated(f"SQS send to {self.name}"):
+            answer = self._sqs.send_message_batch(
+                QueueUrl=self.url,
+                Entries=[
+                    {"Id": str(i), "MessageBody": body, **({"DelaySeconds": delay} if delay else {})}
+                    for i, (body, delay) in enumerate(entries)
+                ],
+            )
+        return self._outcomes(answer, len(entries), "send to")
+
+    # -- receiving -----------------------------------------------------------------------
+    def receive(self, count: int = BATCH, *, wait: int | None = None) -> list[Message]:
+        """Up to ``count`` (at most 10) messages, after at most ``wait`` seconds."""
+        seconds = self._settings.poll_wait if wait is None else min(wait, self._settings.poll_wait)
+        with translated(f"SQS receive from {self.name}"):
+            answer = self._poller.receive_message(
+                QueueUrl=self.url, MaxNumberOfMessages=min(count, BATCH), WaitTimeSeconds=seconds,
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            )
+        return [
+            Message(
+                id=m["MessageId"], body=m["Body"], receipt=m["ReceiptHandle"],
+                receives=int(m.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+                sent_ms=int(m.get("Attributes", {}).get("SentTimestamp", 0)),
+            )
+            for m in answer.get("Messages", ())
+        ]
+
+    def delete_batch(self, receipts: Sequence[str]) -> list[errors.CloudError | None]:
+        """Delete up to 10 deliveries; one outcome a receipt."""
+        with translated(f"SQS delete from {self.name}"):
+            answer = self._sqs.delete_message_batch(
+                QueueUrl=self.url,
+                Entries=[{"Id": str(i), "ReceiptHandle": r} for i, r in enumerate(receipts)],
+            )
+        return self._outcomes(answer, len(receipts), "delete from")
+
+    def set_visibility_batch(
+            self, entries: Sequence[tuple[str, int]]) -> list[errors.CloudError | None]:
+        """Set (never add to) the invisibility, in seconds from now, of up to 10 deliveries."""
+        with translated(f"SQS visibility in {self.name}"):
+            answer = self._sqs.change_message_visibility_batch(
+                QueueUrl=self.url,
+                Entries=[{"Id": str(i), "ReceiptHandle": r, "VisibilityTimeout": s}
+                         for i, (r, s) in enumerate(entries)],
+            )
+        return self._outcomes(answer, len(entries), "visibility in")
+
+    # -- looking -------------------------------------------------------------------------
+    def depth(self) -> Depth:
+        """How many messages are visible, in flight and delayed, approximately."""
+        found = self.attributes("ApproximateNumberOfMessages",
+                                "ApproximateNumberOfMessagesNotVisible",
+                                "ApproximateNumberOfMessagesDelayed")
+        return Depth(visible=int(found.get("ApproximateNumberOfMessages", 0)),
+                     in_flight=int(found.get("ApproximateNumberOfMessagesNotVisible", 0)),
+                     delayed=int(found.get("ApproximateNumberOfMessagesDelayed", 0)))
+
+    def attributes(self, *names: str) -> dict[str, str]:
+        """The queue's named attributes."""
+        with translated(f"SQS queue {self.name}"):
+            answer = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=list(names))
+        return dict(answer.get("Attributes", {}))
+
+    # -- making --------------------------------------------------------------------------
+    def create(self, attributes: Mapping[str, str] | None = None,
+               tags: Mapping[str, str] | None = None) -> None:
+        """Create the queue, or set ``attributes`` where it is there already."""
+        with translated(f"SQS create {self.name}"):
+            try:
+                self._url = self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
+            except self._sqs.exceptions.QueueDoesNotExist:
+                answer = self._sqs.create_queue(
+                    QueueName=self.name, Attributes=dict(attributes or {}), tags=dict(tags or {}))
+                self._url = answer["QueueUrl"]
+            else:
+                if attributes:
+                    self._sqs.set_queue_attributes(QueueUrl=self._url, Attributes=dict(attributes))
+
+    def drop(self) -> None:
+        """Delete the queue; one that is not there is no error."""
+        try:
+            with translated(f"SQS delete queue {self.name}"):
+                self._sqs.delete_queue(QueueUrl=self.url)
+        except errors.NotFound:
+            return
+
+    def redrive_to(self, dead: Queue, receives: int) -> None:
+        """Send messages received ``receives`` times without a delete to ``dead``."""
+        policy = {"deadLetterTargetArn": dead.attributes("QueueArn")["QueueArn"],
+                  "maxReceiveCount": receives}
+        with translated(f"SQS redrive policy of {self.name}"):
+            self._sqs.set_queue_attributes(
+                QueueUrl=self.url, Attributes={"RedrivePolicy": json.dumps(policy)})
+
+    def redrive(self) -> tuple[str, int] | None:
+        """The dead-letter queue's name and maxReceiveCount, or None without a policy."""
+        raw = self.attributes("RedrivePolicy").get("RedrivePolicy")
+        if not raw:
+            return None
+        policy = json.loads(raw)
+        return policy["deadLetterTargetArn"].rsplit(":", 1)[-1], int(policy["maxReceiveCount"])
+
+    def _outcomes(self, answer: Mapping[str, Any], count: int,
+                  what: str) -> list[errors.CloudError | None]:
+        outcomes: list[errors.CloudError | None] = [None] * count
+        for entry in answer.get("Failed", ()):
+            kind = classify(entry.get("Code", ""), 400 if entry.get("SenderFault") else 500)
+            outcomes[int(entry["Id"])] = kind(
+                f"SQS {what} {self.name}: {entry.get('Message') or entry.get('Code')}",
+                code=entry.get("Code", ""))
+        return outcomes

@@ -1,0 +1,1 @@
+"""Pure decisions and records: standard library only, Pillow in `images` alone."""

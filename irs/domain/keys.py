@@ -1,0 +1,80 @@
+"""S3 keys from ids; the only place where a user's file name is touched.
+
+Ids are random (version 4) so that keys spread over S3 partitions.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+
+#: Longest display name kept, in characters.
+MAX_NAME = 200
+#: Longest file-name part of a key; S3 allows 1,024 bytes for a whole key.
+_MAX_SAFE = 100
+#: What S3's documentation calls safe characters, without the slash.
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_FALLBACK = "image"
+
+
+def new_id() -> str:
+    """A fresh job id."""
+    return str(uuid.uuid4())
+
+
+def parse_id(text: object) -> str:
+    """The canonical form of a job id; raises `ValueError` for anything else."""
+    if not isinstance(text, str) or len(text) != 36:
+        raise ValueError("not a job id")
+    return str(uuid.UUID(text))
+
+
+def display_name(raw: str | None) -> str:
+    """The name to show: last path component, no control or direction-changing characters.
+
+    ``None`` (a file name that could not be decoded) and names of which nothing is left
+    give ``image``.
+    """
+    if raw is None:
+        return _FALLBACK
+    base = re.split(r"[/\\]", raw)[-1]
+    # Cc control, Cf invisible format characters (bidi overrides), Cs lone surrogates.
+    kept = "".join(c for c in base if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    kept = kept.strip()
+    if len(kept) > MAX_NAME:
+        stem_part, dot, extension = kept.rpartition(".")
+        if dot and len(extension) <= 10:
+            kept = stem_part[: MAX_NAME - len(extension) - 1] + "." + extension
+        else:
+            kept = kept[:MAX_NAME]
+    return kept if kept.strip(". ") else _FALLBACK
+
+
+def stem(name: str) -> str:
+    """The name without its extension: ``test_0.JPEG`` gives ``test_0``."""
+    head, dot, _ = name.rpartition(".")
+    return head if dot and head else name
+
+
+def safe_name(name: str) -> str:
+    """ASCII letters, digits, dot, dash and underscore only; never empty, never a path."""
+    ascii_only = unicodedata.normalize("NFKD", display_name(name)).encode("ascii", "ignore").decode()
+    cleaned = _UNSAFE.sub("_", ascii_only).strip("._")
+    if len(cleaned) > _MAX_SAFE:
+        head, dot, extension = cleaned.rpartition(".")
+        if dot and len(extension) <= 10:
+            cleaned = head[: _MAX_SAFE - len(extension) - 1] + "." + extension
+        else:
+            cleaned = cleaned[:_MAX_SAFE]
+    return cleaned or _FALLBACK
+
+
+def input_key(job_id: str, name: str) -> str:
+    """Where the uploaded bytes go: ``{id}/{safe name}``."""
+    return f"{parse_id(job_id)}/{safe_name(name)}"
+
+
+def output_key(job_id: str) -> str:
+    """Where the result goes: ``{id}.json``."""
+    return f"{parse_id(job_id)}.json"

@@ -1,0 +1,138 @@
+"""The error tree. The docstring of a class says what happened; whether to retry is its type.
+
+::
+
+    IRSError
+    ├── SettingsError            a setting does not parse or contradicts another
+    ├── Refused                  the client's input; carries an HTTP status and a stable code
+    │   ├── BadRequest           400  bad_request
+    │   ├── NoFile               400  no_file
+    │   ├── TooLarge             413  too_large
+    │   ├── UnsupportedFormat    415  unsupported_format
+    │   └── Undecodable          422  undecodable
+    ├── Overloaded               503  more clients wait than the service admits
+    ├── ModelError               the model, its weights or its engine cannot be used
+    └── CloudError               an AWS call failed
+        ├── Retryable            the same call may succeed later
+        │   ├── Throttled
+        │   └── Unreachable      timeout, reset, 5xx, expired credentials being refreshed
+        └── Permanent            the same call will fail again
+            ├── NotFound
+            ├── AlreadyExists
+            ├── AccessDenied
+            ├── BadReceipt       a receipt handle that has expired
+            └── NoCapacity       EC2 has none of these instances now
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class IRSError(Exception):
+    """Anything IRS raises on purpose; ``str()`` is one line fit for a person."""
+
+
+class SettingsError(IRSError):
+    """A setting does not parse or contradicts another; the message names the variable."""
+
+
+class Refused(IRSError):
+    """The client's input cannot be classified, and sending it again will not help."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "refused"
+
+
+class BadRequest(Refused):
+    """The request itself is malformed."""
+
+    status = 400
+    code = "bad_request"
+
+
+class NoFile(Refused):
+    """The request carries no file."""
+
+    status = 400
+    code = "no_file"
+
+
+class TooLarge(Refused):
+    """More bytes or more pixels than the service takes."""
+
+    status = 413
+    code = "too_large"
+
+
+class UnsupportedFormat(Refused):
+    """Not an image format the service takes."""
+
+    status = 415
+    code = "unsupported_format"
+
+
+class Undecodable(Refused):
+    """The header is an image's, the rest cannot be decoded."""
+
+    status = 422
+    code = "undecodable"
+
+
+class Overloaded(IRSError):
+    """More clients wait than the service admits.
+
+    ``retry_after`` is in seconds.
+    """
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ModelError(IRSError):
+    """The model, its weights or its engine cannot be used."""
+
+
+class CloudError(IRSError):
+    """An AWS call failed; ``code`` is AWS's own error code, for the log."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Retryable(CloudError):
+    """The same call may succeed later."""
+
+
+class Throttled(Retryable):
+    """AWS asked for fewer calls."""
+
+
+class Unreachable(Retryable):
+    """No answer, or the answer that the service is unwell."""
+
+
+class Permanent(CloudError):
+    """The same call will fail again."""
+
+
+class NotFound(Permanent):
+    """No such bucket, key, queue or instance."""
+
+
+class AlreadyExists(Permanent):
+    """A create-once write found an object there."""
+
+
+class AccessDenied(Permanent):
+    """The credentials do not allow this call."""
+
+
+class BadReceipt(Permanent):
+    """A receipt handle has expired or was never valid."""
+
+
+class NoCapacity(Permanent):
+    """EC2 has none of these instances now, or the account's limit is reached."""

@@ -1,0 +1,241 @@
+"""Every setting, typed; the only reader of the environment.
+
+Values come, strongest first, from the caller, `IRS_*` variables, `.env`, and
+`.irs/cloud.env`, which the embedded cloud writes while it runs so that every command
+typed in the same directory finds it. A value that does not parse, or that contradicts
+another, raises `SettingsError` with one line that names the variable.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from irs.errors import SettingsError
+
+PREFIX = "IRS_"
+#: Written by the embedded cloud while it runs, removed when it stops.
+CLOUD_ENV = Path(".irs/cloud.env")
+
+#: S3's naming rules, shortened: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+#: SQS: 80 characters at most; ours leave room for the suffix of a reply queue.
+_QUEUE = r"^[A-Za-z0-9_-]{1,64}$"
+
+Bucket = Annotated[str, Field(pattern=_BUCKET)]
+Queue = Annotated[str, Field(pattern=_QUEUE)]
+
+
+def _off_to_none(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() in ("", "off", "none") else value
+
+
+Seconds = Annotated[float, Field(gt=0)]
+OptionalSeconds = Annotated[float | None, BeforeValidator(_off_to_none)]
+Csv = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """The service's settings; `docs/settings.md` has a heading for each."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=(str(CLOUD_ENV), ".env"), env_file_encoding="utf-8",
+        extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True,
+    )
+
+    # -- AWS ---------------------------------------------------------------------------
+    region: str = "us-east-1"
+    #: unset: AWS itself
+    aws_endpoint_url: str | None = None
+    #: unset: boto's own chain (environment, profile, instance profile)
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: SecretStr | None = None
+    input_bucket: Bucket = "cc21cprk-input-bucket"
+    output_bucket: Bucket = "cc21cprk-output-bucket"
+    input_queue: Queue = "cc21cprk-input-queue"
+    output_queue: Queue = "cc21cprk-output-queue"
+    dead_letter_queue: Queue = "cc21cprk-input-queue-dead"
+
+    # -- the queue's clockwork -----------------------------------------------------------
+    #: seconds a received message stays invisible; running tasks renew it
+    visibility_timeout: int = Field(60, ge=10, le=43_200)
+    #: receives before a message goes to the dead-letter queue
+    max_receive_count: int = Field(5, ge=1, le=1000)
+    #: seconds of one long poll
+    poll_wait: int = Field(20, ge=1, le=20)
+    #: remote control and events over SNS
+    remote_control: bool = True
+
+    # -- instance metadata (the second name is botocore's own) -----------------------------
+    metadata_endpoint: str = Field(
+        "http://169.254.169.254",
+        validation_alias=AliasChoices(
+            "metadata_endpoint", "IRS_METADATA_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+    )
+
+    # -- web tier ------------------------------------------------------------------------
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65_535)
+    #: seconds a request waits for its answer
+    client_wait: float = Field(60, ge=0, le=3600)
+    #: requests that may wait at once
+    max_waiting: int = Field(400, ge=1)
+    #: bytes of one image
+    max_image_bytes: int = Field(20_000_000, ge=1)
+    #: pixels of one image
+    max_image_pixels: int = Field(40_000_000, ge=1)
+    #: files in one request
+    max_files: int = Field(100, ge=1, le=1000)
+
+    # -- model ---------------------------------------------------------------------------
+    model: str = Field("efficientnet_lite0", pattern=r"^[a-z0-9_]{1,64}$")
+    #: a local path or s3:// address; unset: the model's own source
+    model_weights: str | None = None
+    #: hex digest that the weights must have
+    model_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    #: where exported models are kept
+    model_dir: Path = Path(".irs/models")
+    engine: Literal["auto", "onnxruntime", "torch"] = "auto"
+    max_batch: int = Field(8, ge=1, le=1024)
+    #: threads of the engine; 0: one a core
+    engine_threads: int = Field(0, ge=0)
+
+    # -- fleet ---------------------------------------------------------------------------
+    cluster: str = Field("irs", pattern=r"^[A-Za-z0-9_-]{1,40}$")
+    ami: str = Field("ami-0ee8cf7b8a34448a6", pattern=r"^ami-[0-9a-f]{8,17}$")
+    instance_type: str = "c7i.large"
+    instance_name: str = Field("AppTier-Instance", pattern=r"^[A-Za-z0-9_.-]{1,100}$")
+    instance_profile: str | None = None
+    subnet_ids: Csv = ()
+    security_group_ids: Csv = ()
+    min_instances: int = Field(0, ge=0)
+    max_instances: int = Field(19, ge=1)
+    #: seconds between the scaler's observations
+    scaler_interval: Seconds = 3.0
+    #: seconds without work after which an instance shuts itself down; off: never
+    idle_shutdown: OptionalSeconds = None
+    #: seconds that a stopping worker gives to what it has in flight
+    drain_grace: Seconds = 30.0
+
+    # -- embedded cloud -------------------------------------------------------------------
+    cloud_port: int = Field(4566, ge=0, le=65_535)
+    state_dir: Path = Path(".irs")
+    #: seconds between an instance's launch and its first process
+    boot_delay: float = Field(0, ge=0)
+    #: seconds between SIGTERM and SIGKILL of an instance's process
+    stop_grace: Seconds = 40.0
+
+    # -- logs ------------------------------------------------------------------------------
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["pretty", "json"] = "pretty"
+
+    @field_validator("subnet_ids", "security_group_ids", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("aws_endpoint_url")
+    @classmethod
+    def _http_only(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/") if value else None
+
+    @field_validator("idle_shutdown")
+    @classmethod
+    def _positive(cls, value: float | None) -> float | None:
+        if value is not None and value <= 0:
+            raise ValueError("must be more than 0 seconds, or off")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.min_instances > self.max_instances:
+            raise ValueError(
+                f"{PREFIX}MIN_INSTANCES ({self.min_instances}) is more than "
+                f"{PREFIX}MAX_INSTANCES ({self.max_instances})"
+            )
+        if len({self.input_queue, self.output_queue, self.dead_letter_queue}) < 3:
+            raise ValueError(
+                f"{PREFIX}INPUT_QUEUE, {PREFIX}OUTPUT_QUEUE and {PREFIX}DEAD_LETTER_QUEUE "
+                "must be three different queues"
+            )
+        if self.input_bucket == self.output_bucket:
+            raise ValueError(f"{PREFIX}INPUT_BUCKET and {PREFIX}OUTPUT_BUCKET must differ")
+        if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
+            raise ValueError(
+                f"{PREFIX}AWS_ACCESS_KEY_ID and {PREFIX}AWS_SECRET_ACCESS_KEY go together"
+            )
+        return self
+
+
+def build(values: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from the environment, with ``values`` (field name to value) before it.
+
+    Raises `SettingsError`, one line.
+    """
+    try:
+        return Settings(**(values or {}))
+    except ValidationError as exc:
+        raise SettingsError(_one_line(exc)) from None
+
+
+@functools.cache
+def load() -> Settings:
+    """The process's settings, read once; raises `SettingsError`."""
+    return build()
+
+
+def _one_line(exc: ValidationError) -> str:
+    parts = []
+    for error in exc.errors(include_url=False, include_input=False, include_context=False):
+        message = error["msg"].removeprefix("Value error, ")
+        if error["loc"]:
+            message = f"{PREFIX}{str(error['loc'][0]).upper()}: {message}"
+        parts.append(message)
+    return "; ".join(parts)
+
+
+def apply_user_data(text: str) -> None:
+    """Put an instance's user data (``IRS_NAME=value`` lines) into this process's environment.
+
+    Lines that are empty or begin with ``#`` are skipped; anything else raises
+    `SettingsError`: an instance with half its settings would serve the wrong queue.
+    """
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.startswith(PREFIX):
+            raise SettingsError(f"user data line {number} is not {PREFIX}NAME=value")
+        os.environ[name] = value
+    load.cache_clear()
+
+
+def as_env(settings: Settings, *names: str) -> dict[str, str]:
+    """The named fields as ``IRS_*`` variables, as a child process or user data wants them."""
+    env = {}
+    for name in names:
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        elif isinstance(value, tuple):
+            value = ",".join(value)
+        env[PREFIX + name.upper()] = str(value)
+    return env
