@@ -45,7 +45,9 @@ def configure(level: str = "INFO", fmt: str = "pretty") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # Their INFO lines are one a request or one a retry; ours say the same with an id.
-    for noisy in ("botocore", "boto3", "urllib3", "PIL", "hypercorn", "waitress.queue"):
+    # Celery's name the user's file besides.
+    for noisy in ("botocore", "boto3", "urllib3", "PIL", "hypercorn", "waitress.queue",
+                  "celery.app.trace", "celery.worker.strategy", "kombu.transport.SQS.SNS"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 

@@ -8,13 +8,23 @@ another, raises `SettingsError` with one line that names the variable.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from dotenv import dotenv_values
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from irs.errors import SettingsError
@@ -199,6 +209,26 @@ def load() -> Settings:
     return build()
 
 
+def names() -> tuple[str, ...]:
+    """Every setting as its environment variable, in the order of the fields."""
+    return tuple(PREFIX + field.upper() for field in Settings.model_fields)
+
+
+def unknown(environ: Mapping[str, str | None] | None = None) -> list[tuple[str, str | None]]:
+    """``IRS_*`` variables that are no setting, each with the setting that it resembles or None.
+
+    A misspelt variable is otherwise ignored in silence. Without ``environ``, looks at the
+    environment and at the files that `load` reads.
+    """
+    if environ is None:
+        environ = {**dotenv_values(CLOUD_ENV), **dotenv_values(".env"), **os.environ}
+    known = names()
+    strays = sorted({name for name in environ if name.upper().startswith(PREFIX)
+                     and name.upper() not in known})
+    return [(name, next(iter(difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)), None))
+            for name in strays]
+
+
 def _one_line(exc: ValidationError) -> str:
     parts = []
     for error in exc.errors(include_url=False, include_input=False, include_context=False):
@@ -213,8 +243,10 @@ def apply_user_data(text: str) -> None:
     """Put an instance's user data (``IRS_NAME=value`` lines) into this process's environment.
 
     Lines that are empty or begin with ``#`` are skipped; anything else raises
-    `SettingsError`: an instance with half its settings would serve the wrong queue.
+    `SettingsError` and changes nothing: an instance with half its settings would serve
+    the wrong queue.
     """
+    values = {}
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
@@ -222,7 +254,8 @@ def apply_user_data(text: str) -> None:
         name, equals, value = line.partition("=")
         if not equals or not name.startswith(PREFIX):
             raise SettingsError(f"user data line {number} is not {PREFIX}NAME=value")
-        os.environ[name] = value
+        values[name] = value
+    os.environ.update(values)
     load.cache_clear()
 
 
@@ -239,3 +272,8 @@ def as_env(settings: Settings, *names: str) -> dict[str, str]:
             value = ",".join(value)
         env[PREFIX + name.upper()] = str(value)
     return env
+
+
+def environment(*names: str) -> dict[str, str]:
+    """This process's environment for a child process: the named variables, or all of them."""
+    return {k: v for k, v in os.environ.items() if not names or k in names}

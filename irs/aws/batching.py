@@ -61,18 +61,27 @@ class Combiner(Generic[T]):
                     # Its own item is in another leader's batch.
                     self._pass_lead(slot)
         finally:
-            if slot.leads:
-                self._pass_lead(slot)
+            self._leave(slot)
         if slot.error is not None:
             raise slot.error
+
+    def _leave(self, slot: _Slot[T]) -> None:
+        with self._lock:
+            if not slot.done and slot in self._pending:
+                # Its thread was interrupted while it waited: nobody would take over a lead
+                # passed to it, and nobody waits for its outcome.
+                self._pending.remove(slot)
+        if slot.leads:
+            self._pass_lead(slot)
 
     def _pass_lead(self, slot: _Slot[T]) -> None:
         with self._lock:
             slot.leads = False
-            if not self._pending:
+            # Not to one that leads already: two leads in one hand are one lead lost.
+            heir = next((s for s in self._pending if not s.leads), None)
+            if heir is None:
                 self._free += 1
                 return
-            heir = self._pending[0]
             heir.leads = True
         heir.wake.set()
 

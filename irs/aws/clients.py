@@ -32,9 +32,10 @@ _lock = threading.Lock()
 def session(settings: Settings) -> boto3.Session:
     """One session a process: building one costs 0.1 s of CPU and several MB."""
     core = botocore.session.Session()
-    if settings.aws_endpoint_url:
-        # An emulator has no metadata service of AWS's own behind it to wait for.
-        core.set_config_variable("metadata_service_num_attempts", 2)
+    if not settings.aws_endpoint_url:
+        # Credentials come from the instance's metadata service: one lost answer must not
+        # leave a worker without them. botocore's own default is a single try.
+        core.set_config_variable("metadata_service_num_attempts", 3)
     secret = settings.aws_secret_access_key
     return boto3.Session(
         region_name=settings.region,
@@ -78,7 +79,7 @@ def store(settings: Settings, bucket: str) -> S3Store:
             "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT),
             # A whole request: 20 MB at 2 MB/s, the slowest link worth waiting for.
             "timeout": timedelta(seconds=READ_TIMEOUT),
-            "pool_max_idle_per_host": POOL,
+            "pool_max_idle_per_host": str(POOL),
         },
         "retry_config": {
             "max_retries": ATTEMPTS - 1,

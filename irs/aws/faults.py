@@ -53,10 +53,29 @@ _TABLE: tuple[tuple[frozenset[str], type[errors.CloudError]], ...] = (
     (_NOT_FOUND, errors.NotFound), (_EXISTS, errors.AlreadyExists),
     (_DENIED, errors.AccessDenied), (_RECEIPT, errors.BadReceipt), (_CAPACITY, errors.NoCapacity),
 )
+#: Exceptions without a code of AWS's: class, ours, message (empty: theirs), code for the log.
+_KINDS: tuple[tuple[tuple[type[BaseException], ...], type[errors.CloudError], str, str], ...] = (
+    ((boto.NoCredentialsError, boto.PartialCredentialsError), errors.AccessDenied,
+     "no AWS credentials found", "NoCredentials"),
+    ((boto.ParamValidationError,), errors.Permanent, "", "ParamValidation"),
+    ((obs.NotFoundError, FileNotFoundError), errors.NotFound, "not found", "NoSuchKey"),
+    ((obs.AlreadyExistsError, obs.PreconditionError), errors.AlreadyExists, "already there",
+     "PreconditionFailed"),
+    ((obs.PermissionDeniedError, obs.UnauthenticatedError), errors.AccessDenied, "access denied",
+     "AccessDenied"),
+    ((obs.InvalidPathError, obs.NotSupportedError, obs.UnknownConfigurationKeyError),
+     errors.Permanent, "", "InvalidRequest"),
+)
 
 
-def classify(code: str, status: int = 0) -> type[errors.CloudError]:
-    """The class for an AWS error code, or for its HTTP status where the code is unknown."""
+def classify(code: str, status: int = 0, message: str = "") -> type[errors.CloudError]:
+    """The class for an AWS error code, or for its HTTP status where the code is unknown.
+
+    ``message`` tells apart what AWS gives one code: SQS says InvalidParameterValue both
+    for a parameter that is wrong and for a receipt handle that has expired.
+    """
+    if code == "InvalidParameterValue" and "ReceiptHandle" in message:
+        return errors.BadReceipt
     for codes, kind in _TABLE:
         if code in codes:
             return kind
@@ -74,26 +93,18 @@ def translate(exc: BaseException, what: str) -> errors.CloudError:
         code = str(error.get("Code", ""))
         status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         message = " ".join(str(error.get("Message", "")).split())
-        return classify(code, status)(f"{what}: {message or code}", code=code)
-    if isinstance(exc, boto.NoCredentialsError | boto.PartialCredentialsError):
-        return errors.AccessDenied(f"{what}: no AWS credentials found", code="NoCredentials")
-    if isinstance(exc, boto.ParamValidationError):
-        return errors.Permanent(f"{what}: {' '.join(str(exc).split())}", code="ParamValidation")
-    if isinstance(exc, FileNotFoundError | obs.NotFoundError):
-        return errors.NotFound(f"{what}: not found", code="NoSuchKey")
-    if isinstance(exc, obs.AlreadyExistsError | obs.PreconditionError):
-        return errors.AlreadyExists(f"{what}: already there", code="PreconditionFailed")
-    if isinstance(exc, obs.PermissionDeniedError | obs.UnauthenticatedError):
-        return errors.AccessDenied(f"{what}: access denied", code="AccessDenied")
+        return classify(code, status, message)(f"{what}: {message or code}", code=code)
+    for types, kind, text, code in _KINDS:
+        if isinstance(exc, types):
+            return kind(f"{what}: {text or ' '.join(str(exc).split())}", code=code)
+    line = _first(str(exc)) or type(exc).__name__
     if isinstance(exc, obs.BaseError):
-        text = str(exc)
+        # obstore hands S3's answer on as text.
         for codes, kind in _TABLE:
-            if any(f"<Code>{code}</Code>" in text for code in codes):
-                return kind(f"{what}: {_first(text)}", code=kind.__name__)
-        return errors.Unreachable(f"{what}: {_first(text)}", code=type(exc).__name__)
-    # Endpoint, connect and read errors of botocore; resets and refusals of the system.
-    return errors.Unreachable(f"{what}: {_first(str(exc)) or type(exc).__name__}",
-                              code=type(exc).__name__)
+            if any(f"<Code>{code}</Code>" in str(exc) for code in codes):
+                return kind(f"{what}: {line}", code=kind.__name__)
+    # Endpoint, connect and read errors of botocore and obstore; the system's own.
+    return errors.Unreachable(f"{what}: {line}", code=type(exc).__name__)
 
 
 @contextlib.contextmanager

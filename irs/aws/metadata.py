@@ -16,6 +16,9 @@ from irs import errors
 TIMEOUT = 2.0
 TOKEN_TTL = 21_600
 
+#: Link-local by design: a proxy named in the environment must not see these requests.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 
 class Metadata:
     """What an instance can ask about itself.
@@ -59,10 +62,13 @@ class Metadata:
         request = urllib.request.Request(  # noqa: S310 - the endpoint is a setting, http by design
             self._endpoint + path, method=method, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+            with _direct.open(request, timeout=TIMEOUT) as answer:
                 return answer.read().decode()
         except urllib.error.HTTPError as exc:
             exc.close()
+            if exc.code == 401:
+                # The service forgot the token before its time: the next call asks anew.
+                self._token_until = 0.0
             if exc.code == 404:
                 raise errors.NotFound(f"instance metadata: no {path}") from None
             raise errors.Unreachable(f"instance metadata: {exc.code} for {path}") from None

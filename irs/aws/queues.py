@@ -48,6 +48,8 @@ class Queue:
 
     def __init__(self, settings: Settings, name: str, *, url: str | None = None) -> None:
         self.name = name
+        #: seconds of one long poll
+        self.poll_wait = settings.poll_wait
         self._settings = settings
         self._url = url
         self._sqs = clients.client(settings, "sqs")
@@ -106,7 +108,7 @@ class Queue:
 
     def delete_batch(self, receipts: Sequence[str]) -> list[errors.CloudError | None]:
         """Delete up to 10 deliveries; one outcome a receipt."""
-        with translated(f"SQS delete from {self.name}"):
+        with translated(f"SQS DeleteMessage in {self.name}"):
             answer = self._sqs.delete_message_batch(
                 QueueUrl=self.url,
                 Entries=[{"Id": str(i), "ReceiptHandle": r} for i, r in enumerate(receipts)],
@@ -123,6 +125,13 @@ class Queue:
                          for i, (r, s) in enumerate(entries)],
             )
         return self._outcomes(answer, len(entries), "visibility in")
+
+    def purge(self) -> int:
+        """Delete every message; returns about how many there were."""
+        count = self.depth().visible
+        with translated(f"SQS purge of {self.name}"):
+            self._sqs.purge_queue(QueueUrl=self.url)
+        return count
 
     # -- looking -------------------------------------------------------------------------
     def depth(self) -> Depth:
@@ -183,7 +192,8 @@ class Queue:
                   what: str) -> list[errors.CloudError | None]:
         outcomes: list[errors.CloudError | None] = [None] * count
         for entry in answer.get("Failed", ()):
-            kind = classify(entry.get("Code", ""), 400 if entry.get("SenderFault") else 500)
+            kind = classify(entry.get("Code", ""), 400 if entry.get("SenderFault") else 500,
+                            entry.get("Message", ""))
             outcomes[int(entry["Id"])] = kind(
                 f"SQS {what} {self.name}: {entry.get('Message') or entry.get('Code')}",
                 code=entry.get("Code", ""))

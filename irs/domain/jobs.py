@@ -105,6 +105,20 @@ class Job:
     #: when the web tier took it
     received: datetime
 
+    @classmethod
+    def from_message(cls, job_id: str, key: str, *, name: str, received: str) -> Job:
+        """A job from a task's arguments; raises `ValueError` for what we did not send.
+
+        The key must lie below the job's own id: a message cannot name another's upload.
+        """
+        canonical = keys.parse_id(job_id)
+        if not isinstance(key, str) or not key.startswith(f"{canonical}/"):
+            raise ValueError(f"key is not below {canonical}/")
+        moment = datetime.fromisoformat(received)
+        if moment.tzinfo is None:
+            raise ValueError("received has no time zone")
+        return cls(id=canonical, image=keys.display_name(name), key=key, received=moment)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
@@ -207,5 +221,5 @@ class Result:
         """The inverse of `to_json`; raises `ValueError` for anything that is not a result."""
         data = json.loads(raw)
         if not isinstance(data, dict):
-            raise ValueError("not a result: not a JSON object")
+            raise ValueError("not a result: not a JSON object")  # noqa: TRY004 - one error for bad input
         return cls.from_dict(data)

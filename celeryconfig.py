@@ -1,0 +1,66 @@
+"""Celery's settings, each with its reason. Assignments only."""
+
+from irs.domain.tasks import CLASSIFY
+from irs.settings import load
+
+_settings = load()
+
+# -- broker: SQS through our own transport --------------------------------------------------
+broker_url = "sqs://"
+broker_transport = "irs.broker.transport:Transport"
+# A worker that starts before its endpoint answers waits for it, for ever: the scaler and
+# the liveness check decide when an instance is given up.
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+# The client has its own bounded retries; a second layer would multiply the waits.
+task_publish_retry = False
+# A producer a web thread may need one at once; they share clients and cost a few kB each.
+broker_pool_limit = 64
+
+# -- routing: one task queue ------------------------------------------------------------------
+task_default_queue = _settings.input_queue
+task_default_exchange = _settings.input_queue
+task_default_routing_key = _settings.input_queue
+task_create_missing_queues = True
+
+# -- delivery: at least once, settled late ----------------------------------------------------
+# The message is deleted after the result is stored, and only then.
+task_acks_late = True
+# A task that raised, or whose thread was lost, leaves its message to the redrive policy.
+task_acks_on_failure_or_timeout = False
+task_reject_on_worker_lost = False
+# One set of tasks runs while the next is on its way: receives of ten need room for ten.
+worker_prefetch_multiplier = 2
+
+# -- serialisation: JSON and nothing else -----------------------------------------------------
+task_serializer = "json"
+result_serializer = "json"
+event_serializer = "json"
+accept_content = ["json"]
+result_accept_content = ["json"]
+
+# -- results: S3 is the truth (irs.results) ------------------------------------------------------
+result_backend = "irs.results.backend:ResultBackend"
+# The task stores its result itself, where a failure to do so can still keep the message.
+task_ignore_result = True
+
+# -- worker ----------------------------------------------------------------------------------------
+# Threads: boto3, onnxruntime and CUDA are unsafe after a fork, and the batcher needs all
+# tasks in one process.
+worker_pool = "threads"
+# One batch in the engine while the next one is fetched and decoded.
+worker_concurrency = 2 * _settings.max_batch
+# Loaded by workers only: the web tier sends tasks by name.
+imports = ["irs.worker.tasks"]
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+worker_cancel_long_running_tasks_on_connection_loss = False
+# Unknown and unreadable messages go to the dead-letter queue by themselves.
+worker_enable_remote_control = _settings.remote_control
+worker_send_task_events = False
+# Two deployments in one account do not hear each other.
+control_exchange = _settings.cluster
+event_exchange = f"{_settings.cluster}ev"
+timezone = "UTC"
+enable_utc = True
+task_routes = {CLASSIFY: {"queue": _settings.input_queue}}

@@ -1,0 +1,63 @@
+"""Questions that only `irs doctor` asks: does it answer, who are we, what time is it there."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from irs.aws import clients
+from irs.aws.faults import translated
+from irs.settings import Settings
+
+#: Seconds; the answer is a few bytes.
+TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """An endpoint's answer to a request without credentials."""
+
+    url: str
+    #: seconds that our clock is ahead of the endpoint's (negative: behind); None where it
+    #: tells no time. The ``Date`` header has whole seconds.
+    ahead: float | None
+
+
+def endpoint(settings: Settings) -> Answer:
+    """Ask the SQS endpoint anything; whatever it answers, it answers.
+
+    Unsigned, because a signed request is refused where the clock is wrong. Raises
+    `irs.errors.Unreachable`.
+    """
+    url = clients.client(settings, "sqs").meta.endpoint_url
+    with translated(url):
+        before = time.time()
+        try:
+            reply = urllib.request.urlopen(url, timeout=TIMEOUT)  # noqa: S310 - settings allow http(s) only
+        except urllib.error.HTTPError as refusal:  # 400 and 403 are answers as good as 200
+            reply = refusal
+        with contextlib.closing(reply):
+            date = reply.headers.get("Date")
+    # Half the round trip has passed since the endpoint wrote its time, and half of the
+    # second it was in, on average.
+    ours = (before + time.time()) / 2
+    ahead = None if date is None else ours - parsedate_to_datetime(date).timestamp() - 0.5
+    return Answer(url=url, ahead=ahead)
+
+
+def identity(settings: Settings) -> str:
+    """The ARN that the credentials belong to; raises `irs.errors.CloudError`."""
+    sts = clients.client(settings, "sts")
+    with translated("STS GetCallerIdentity"):
+        return str(sts.get_caller_identity()["Arn"])
+
+
+def topics(settings: Settings) -> int:
+    """How many SNS topics the first page of the list has; raises `irs.errors.CloudError`."""
+    sns = clients.client(settings, "sns")
+    with translated("SNS ListTopics"):
+        return len(sns.list_topics()["Topics"])

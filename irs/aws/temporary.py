@@ -1,0 +1,66 @@
+"""Queues that belong to one process: made at its start, dropped at its end, swept after a crash.
+
+SQS has no owner and no expiry for a queue, so each carries the time when its owner was
+last seen as a tag, renewed by `touch`, and any process may `sweep` those not seen for long.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from irs import errors, log
+from irs.aws import clients
+from irs.aws.faults import translated
+from irs.aws.queues import Queue
+from irs.settings import Settings
+
+SEEN_TAG = "irs:seen"
+#: Seconds between two renewals of the tag: an owner makes 144 such calls a day.
+TOUCH_EVERY = 600
+#: Seconds without one after which the owner is gone: five renewals missed, and an hour of
+#: disagreeing clocks at most.
+GONE_AFTER = 3_600
+
+_log = log.get("queues")
+
+
+def tags(settings: Settings) -> dict[str, str]:
+    """The tags of a temporary queue made now."""
+    return {"irs:cluster": settings.cluster, SEEN_TAG: str(int(time.time()))}
+
+
+def create(settings: Settings, name: str, attributes: Mapping[str, str]) -> Queue:
+    """A queue of one process."""
+    queue = Queue(settings, name)
+    queue.create(attributes, tags(settings))
+    return queue
+
+
+def touch(settings: Settings, queue: Queue) -> None:
+    """Say that the owner lives."""
+    with translated(f"SQS tag of {queue.name}"):
+        clients.client(settings, "sqs").tag_queue(QueueUrl=queue.url, Tags=tags(settings))
+
+
+def sweep(settings: Settings, prefix: str) -> list[str]:
+    """Drop the temporary queues below ``prefix`` whose owner is gone; returns their names."""
+    sqs = clients.client(settings, "sqs")
+    dropped = []
+    with translated(f"SQS list of {prefix}*"):
+        pages = sqs.get_paginator("list_queues").paginate(QueueNamePrefix=prefix)
+        urls = [url for page in pages for url in page.get("QueueUrls", ())]
+    for url in urls:
+        name = url.rsplit("/", 1)[-1]
+        try:
+            with translated(f"SQS tags of {name}"):
+                found = sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
+        except errors.NotFound:
+            continue
+        seen = found.get(SEEN_TAG, "")
+        if seen.isdigit() and time.time() - int(seen) > GONE_AFTER:
+            Queue(settings, name, url=url).drop()
+            dropped.append(name)
+    if dropped:
+        _log.info("queues.swept", names=dropped)
+    return dropped

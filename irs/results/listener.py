@@ -1,0 +1,169 @@
+"""Hearing results: one private reply queue and one consumer thread a web process."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+import uuid
+from types import TracebackType
+
+from irs import errors, log
+from irs.aws import temporary
+from irs.aws.queues import Queue
+from irs.domain.jobs import Result
+from irs.results.announce import reply_prefix
+from irs.settings import Settings
+
+#: Seconds: an announcement older than this has no reader left.
+RETENTION = 300
+#: Seconds between tries while SQS cannot be asked: first and most.
+BACKOFF = (0.2, 10.0)
+
+_log = log.get("results")
+
+
+class Waiter:
+    """One wait for one job's result. Use as a context manager, so that it is forgotten."""
+
+    def __init__(self, listener: Listener, job_id: str) -> None:
+        self.job_id = job_id
+        self.result: Result | None = None
+        self._listener = listener
+        self._heard = threading.Event()
+
+    def wait(self, timeout: float) -> Result | None:
+        """The announced result, or None after ``timeout`` seconds."""
+        self._heard.wait(timeout)
+        return self.result
+
+    def resolve(self, result: Result) -> None:
+        """Wake whoever waits."""
+        self.result = result
+        self._heard.set()
+
+    def close(self) -> None:
+        """Stop expecting."""
+        self._listener.forget(self)
+
+    def __enter__(self) -> Waiter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Listener:
+    """Resolves waiters as announcements arrive.
+
+    ``address`` goes into each task's ``reply_to``. `start` raises `errors.CloudError`
+    where the queue cannot be made; after it, faults are retried for ever and logged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.address = f"{reply_prefix(settings)}{uuid.uuid4().hex[:12]}"
+        #: `time.monotonic` of the last answered receive; 0 before the first
+        self.last_success = 0.0
+        self._waiters: dict[str, list[Waiter]] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._queue: Queue | None = None
+        self._thread = threading.Thread(target=self._run, name="results-listener", daemon=True)
+        self._touched = 0.0
+
+    def start(self) -> None:
+        """Make the queue, drop those of processes that are gone, and begin to listen."""
+        self._queue = self._create()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Drop the queue and stop; a receive under way ends by itself in its thread."""
+        self._stopping.set()
+        if self._queue is not None:
+            try:
+                self._queue.drop()
+            except errors.CloudError as exc:
+                _log.warning("listener.queue_left", queue=self.address, why=str(exc))
+
+    def expect(self, job_id: str) -> Waiter:
+        """Register for ``job_id``; do so before its task is sent."""
+        waiter = Waiter(self, job_id)
+        with self._lock:
+            self._waiters.setdefault(job_id, []).append(waiter)
+        return waiter
+
+    def forget(self, waiter: Waiter) -> None:
+        """The opposite of `expect`."""
+        with self._lock:
+            waiting = self._waiters.get(waiter.job_id, [])
+            if waiter in waiting:
+                waiting.remove(waiter)
+            if not waiting:
+                self._waiters.pop(waiter.job_id, None)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that somebody waits for."""
+        return len(self._waiters)
+
+    def _create(self) -> Queue:
+        queue = temporary.create(self._settings, self.address, {
+            "MessageRetentionPeriod": str(RETENTION),
+            # What this process took and did not live to read is of no use to another.
+            "VisibilityTimeout": "30",
+        })
+        self._touched = time.monotonic()
+        temporary.sweep(self._settings, reply_prefix(self._settings))
+        return queue
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                self._once()
+                failures = 0
+            except errors.CloudError as exc:
+                if self._stopping.is_set():
+                    return
+                failures += 1
+                first, most = BACKOFF
+                pause = random.uniform(0, min(most, first * 2**failures))  # noqa: S311 - jitter
+                _log.warning("listener.retry", why=str(exc), seconds=round(pause, 2))
+                self._stopping.wait(pause)
+            except Exception:
+                # Whatever it is, the next announcement must still be heard.
+                failures += 1
+                _log.exception("listener.error")
+                self._stopping.wait(BACKOFF[1])
+
+    def _once(self) -> None:
+        if self._queue is None:
+            self._queue = self._create()
+        if time.monotonic() - self._touched > temporary.TOUCH_EVERY:
+            temporary.touch(self._settings, self._queue)
+            self._touched = time.monotonic()
+        try:
+            messages = self._queue.receive()
+        except errors.NotFound:
+            self._queue = None  # deleted under us: made anew at the next turn
+            raise
+        self.last_success = time.monotonic()
+        for message in messages:
+            self._deliver(message.body)
+        if messages:
+            self._queue.delete_batch([m.receipt for m in messages])
+
+    def _deliver(self, body: str) -> None:
+        try:
+            results = [Result.from_dict(item) for item in json.loads(body)]
+        except (ValueError, TypeError) as exc:
+            _log.warning("listener.garbage", why=str(exc))
+            return
+        for result in results:
+            with self._lock:
+                waiting = list(self._waiters.get(result.id, ()))
+            for waiter in waiting:
+                waiter.resolve(result)

@@ -1,0 +1,153 @@
+"""The worker's beginning and end: the model before the first task, a drain before the exit.
+
+SIGTERM (an instance being stopped or terminated), Ctrl-C, a spot interruption and an idle
+shutdown all end the same way: no new messages, what is in flight finishes while Celery's
+loop still runs (so that its acknowledgements go out), what was received and not begun
+becomes visible at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from celery import signals
+from celery.worker import state as worker_state
+
+from irs import errors, log
+from irs.aws.fleet import Fleet
+from irs.broker import receiver
+from irs.broker.transport import finish
+from irs.settings import load
+from irs.worker import identity, pipeline
+
+#: Seconds between looks at the spot notice (AWS advises 5) and at idleness.
+LOOK_EVERY = 5.0
+#: Seconds between looks at whether a drain is complete.
+DRAIN_TICK = 0.05
+
+_log = log.get("worker")
+
+
+def install() -> None:
+    """Hook into Celery's signals; safe to call again."""
+    signals.worker_init.connect(_on_init, dispatch_uid="irs")
+    signals.worker_ready.connect(_on_ready, dispatch_uid="irs")
+    signals.worker_shutdown.connect(_on_shutdown, dispatch_uid="irs")
+
+
+def _on_init(**_: Any) -> None:
+    try:
+        pipeline.current()
+    except errors.IRSError as exc:
+        # Celery's signals swallow ordinary exceptions; a worker without a model must not run.
+        _log.critical("worker.refused", why=str(exc))
+        print(f"irs: {exc}", file=sys.stderr)  # noqa: T201 - the operator's one line
+        raise SystemExit(2) from exc
+
+
+def _on_ready(sender: Any, **_: Any) -> None:
+    drain = Drain(sender)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, drain.on_signal)
+    _log.info("worker.ready", instance=identity.instance(), queue=load().input_queue)
+    threading.Thread(target=Watch(drain).run, name="lifecycle", daemon=True).start()
+
+
+def _on_shutdown(**_: Any) -> None:
+    finish()
+    pipeline.current().close()
+    _log.info("worker.stopped", instance=identity.instance())
+
+
+class Drain:
+    """Ends a Celery consumer gently. `begin` may be called from any thread, many times."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self._began = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def began(self) -> bool:
+        """Whether the worker takes no more tasks."""
+        return self._began > 0
+
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """The first signal drains, the second one stops at once."""
+        if self.began:
+            worker_state.should_stop = 0
+        else:
+            self.begin(signal.Signals(number).name)
+
+    def begin(self, why: str) -> None:
+        """Take no more; stop when what runs has finished or the grace is over."""
+        with self._lock:
+            if self.began:
+                return
+            self._began = time.monotonic()
+        _log.info("worker.draining", why=why, running=len(worker_state.reserved_requests))
+        self._consumer.hub.call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        try:
+            if self._consumer.task_consumer is not None:
+                self._consumer.task_consumer.cancel()
+        except errors.CloudError as exc:
+            _log.warning("worker.cancel_failed", why=str(exc))
+        self._look()
+
+    def _look(self) -> None:
+        running = len(worker_state.reserved_requests)
+        late = time.monotonic() - self._began > load().drain_grace
+        if late or not (running or receiver.polling()):
+            if running:
+                # Their messages are released at the close and run elsewhere.
+                _log.warning("worker.drain_cut", running=running)
+            worker_state.should_stop = 0
+            return
+        self._consumer.hub.call_later(DRAIN_TICK, self._look)
+
+
+class Watch:
+    """Drains when the instance is to be taken away or has nothing to do."""
+
+    def __init__(self, drain: Drain) -> None:
+        self._drain = drain
+        self._settings = load()
+        self._ended = False
+
+    def run(self) -> None:
+        """Look every few seconds until the worker drains."""
+        pause = threading.Event()
+        while not self._drain.began:
+            try:
+                self._look()
+            except errors.CloudError as exc:
+                _log.warning("worker.watch_failed", why=str(exc))
+            pause.wait(LOOK_EVERY)
+
+    def _look(self) -> None:
+        if identity.instance_id() is not None:
+            notice = identity.metadata().spot_action()
+            if notice is not None:
+                self._drain.begin(f"spot interruption {notice}")
+                return
+        patience = self._settings.idle_shutdown
+        if patience is None or self._ended:
+            return
+        idle = time.monotonic() - pipeline.current().last_activity
+        if idle < patience or worker_state.reserved_requests:
+            return
+        instance = identity.instance_id()
+        _log.info("worker.idle", seconds=round(idle), instance=instance)
+        if instance is None:
+            self._drain.begin("idle")
+            return
+        # The end comes as for any terminated instance: SIGTERM, and a drain.
+        Fleet(self._settings).terminate([instance])
+        self._ended = True

@@ -1,0 +1,139 @@
+"""From a stored image to a stored, announced result. One `Pipeline` a process."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from concurrent.futures import TimeoutError as FutureTimeout
+from datetime import UTC, datetime
+
+from irs import errors, log
+from irs.aws.objects import Objects
+from irs.domain import images
+from irs.domain.jobs import Failure, InputInfo, Job, Prediction, Result, Status, stamp
+from irs.model import engine as engines
+from irs.model.batcher import Batcher
+from irs.results.announce import Announcer
+from irs.results.store import ResultStore
+from irs.settings import Settings, load
+from irs.worker import identity
+
+#: Seconds for one image's turn in the engine; a full queue of batches takes a few.
+ENGINE_WAIT = 60.0
+
+_log = log.get("worker")
+
+
+class Postponed(Exception):
+    """The job has no result yet and its message must come back."""
+
+
+class Pipeline:
+    """Thread-safe: Celery calls `classify` from as many threads as tasks run at once."""
+
+    def __init__(self, settings: Settings, engine: engines.Engine, *, instance: str) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._instance = instance
+        self._limits = images.Limits(max_bytes=settings.max_image_bytes,
+                                     max_pixels=settings.max_image_pixels)
+        self._inputs = Objects(settings, settings.input_bucket)
+        self._results = ResultStore(settings)
+        self._announcer = Announcer(settings)
+        self._batcher = Batcher(engine, max_batch=settings.max_batch)
+        self._batcher.start()
+        #: `time.monotonic` of the last task that began or ended
+        self.last_activity = time.monotonic()
+
+    def close(self) -> None:
+        """Finish what is in the engine."""
+        self._batcher.close()
+
+    def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
+        """Store and announce the job's result, and return it.
+
+        Raises `Postponed` for a fault that may pass, unless this is the last receive that
+        the redrive policy allows: then the failure is the result.
+        """
+        self.last_activity = time.monotonic()
+        started = datetime.now(UTC)
+        try:
+            known = self._results.read(job.id) if attempt > 1 else None
+            result = known or self._results.write(self._outcome(job, attempt, started))
+        except errors.CloudError as exc:
+            # Without its result stored a job is not done, however often it was tried.
+            _log.warning("job.postponed", id=job.id, attempt=attempt, why=str(exc))
+            raise Postponed(str(exc)) from exc
+        finally:
+            self.last_activity = time.monotonic()
+        self._announcer.announce(result, reply_to)
+        _log.info("job.finished", id=job.id, status=str(result.status), attempt=attempt,
+                  again=known is not None,
+                  seconds=round((datetime.now(UTC) - started).total_seconds(), 3))
+        return result
+
+    def _outcome(self, job: Job, attempt: int, started: datetime) -> Result:
+        try:
+            info, predictions = self._predict(job)
+        except errors.Refused as exc:
+            return self._failed(job, attempt, started, exc.code, str(exc))
+        except errors.NotFound:
+            return self._failed(job, attempt, started, "input_missing",
+                                "the uploaded image is not in the input bucket")
+        except Exception as exc:
+            # An image that breaks the decoder or the engine in a way nobody foresaw is
+            # tried again, as its neighbours may be to blame, and named when it keeps on.
+            if attempt < self._settings.max_receive_count:
+                if not isinstance(exc, errors.CloudError):
+                    _log.exception("job.error", id=job.id, attempt=attempt)
+                raise Postponed(f"{type(exc).__name__}: {exc}") from exc
+            _log.exception("job.gave_up", id=job.id, attempt=attempt)
+            return self._failed(job, attempt, started, "gave_up",
+                                f"could not be classified in {attempt} attempts")
+        return Result(
+            id=job.id, image=job.image, status=Status.DONE, attempts=attempt,
+            instance=self._instance, predictions=predictions, model=self._engine.info,
+            input=info, times=_times(job, started))
+
+    def _predict(self, job: Job) -> tuple[InputInfo, tuple[Prediction, ...]]:
+        data = self._inputs.get(job.key, max_bytes=self._limits.max_bytes)
+        decoded = images.decode(data, self._limits, self._engine.preprocess)
+        info = InputInfo(format=decoded.header.format, width=decoded.header.width,
+                         height=decoded.header.height, sha256=hashlib.sha256(data).hexdigest())
+        future = self._batcher.submit(decoded.pixels)
+        try:
+            return info, future.result(timeout=ENGINE_WAIT)
+        except FutureTimeout:
+            future.cancel()
+            raise errors.ModelError(f"no prediction within {ENGINE_WAIT:g} s") from None
+
+    def _failed(self, job: Job, attempt: int, started: datetime, code: str,
+                message: str) -> Result:
+        return Result(
+            id=job.id, image=job.image, status=Status.FAILED, attempts=attempt,
+            instance=self._instance, model=self._engine.info,
+            error=Failure(code=code, message=message), times=_times(job, started))
+
+
+def _times(job: Job, started: datetime) -> dict[str, str]:
+    return {"received": stamp(job.received), "started": stamp(started),
+            "finished": stamp(datetime.now(UTC))}
+
+
+_current: Pipeline | None = None
+_building = threading.Lock()
+
+
+def current() -> Pipeline:
+    """The process's pipeline, built at first use; raises `errors.ModelError`."""
+    global _current  # noqa: PLW0603 - one engine a process, shared by all task threads
+    with _building:
+        if _current is None:
+            settings = load()
+            began = time.monotonic()
+            engine = engines.load(settings)
+            _log.info("model.ready", model=engine.info.name, version=engine.info.version,
+                      engine=engine.info.engine, seconds=round(time.monotonic() - began, 2))
+            _current = Pipeline(settings, engine, instance=identity.instance())
+    return _current

@@ -1,0 +1,41 @@
+"""Celery's tasks: thin, the work is in `irs.worker.pipeline`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Reject
+
+from irs import log
+from irs.broker.channel import RECEIVES_HEADER
+from irs.celery import app
+from irs.domain.jobs import Job
+from irs.domain.tasks import CLASSIFY
+from irs.worker import lifecycle, pipeline
+
+_log = log.get("worker")
+
+lifecycle.install()
+
+
+@app.task(name=CLASSIFY, bind=True, shared=False, typing=True)
+def classify(self: Task, job_id: str, key: str, *, name: str, received: str) -> dict[str, Any]:
+    """Classify one stored image; returns the announcement, for `celery events`.
+
+    A fault that may pass leaves the message in the queue (it comes back after a pause), and
+    the last allowed receive turns it into a named failure.
+    """
+    request = self.request
+    receives = int(request.get(RECEIVES_HEADER) or 1)
+    try:
+        job = Job.from_message(job_id, key, name=name, received=received)
+    except (ValueError, TypeError) as exc:
+        # Not sent by us, or by another version: the dead-letter queue shows it to a person.
+        _log.warning("job.malformed", id=request.id, why=str(exc))
+        raise Reject(str(exc), requeue=False) from exc
+    try:
+        result = pipeline.current().classify(job, attempt=receives, reply_to=request.reply_to)
+    except pipeline.Postponed as exc:
+        raise Reject(str(exc), requeue=True) from exc
+    return result.announcement()
