@@ -223,10 +223,13 @@ def unknown(environ: Mapping[str, str | None] | None = None) -> list[tuple[str, 
     if environ is None:
         environ = {**dotenv_values(CLOUD_ENV), **dotenv_values(".env"), **os.environ}
     known = names()
-    strays = sorted({name for name in environ if name.upper().startswith(PREFIX)
-                     and name.upper() not in known})
-    return [(name, next(iter(difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)), None))
-            for name in strays]
+    strays = sorted(name for name in environ
+                    if name.upper().startswith(PREFIX) and name.upper() not in known)
+    # Without the prefix, which all have in common and which would make all of them alike.
+    fields = [name.removeprefix(PREFIX) for name in known]
+    return [(stray, next((PREFIX + near for near in difflib.get_close_matches(
+                stray.upper().removeprefix(PREFIX), fields, n=1, cutoff=0.7)), None))
+            for stray in strays]
 
 
 def _one_line(exc: ValidationError) -> str:

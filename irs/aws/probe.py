@@ -40,6 +40,8 @@ def endpoint(settings: Settings) -> Answer:
             reply = urllib.request.urlopen(url, timeout=TIMEOUT)  # noqa: S310 - settings allow http(s) only
         except urllib.error.HTTPError as refusal:  # 400 and 403 are answers as good as 200
             reply = refusal
+        except urllib.error.URLError as wrapped:
+            raise OSError(getattr(wrapped.reason, "strerror", None) or str(wrapped.reason)) from wrapped
         with contextlib.closing(reply):
             date = reply.headers.get("Date")
     # Half the round trip has passed since the endpoint wrote its time, and half of the

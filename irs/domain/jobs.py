@@ -213,7 +213,7 @@ class Result:
                 error=Failure(**data["error"]) if data.get("error") else None,
                 times=dict(data.get("times", {})),
             )
-        except (KeyError, TypeError, AttributeError) as exc:
+        except (KeyError, TypeError, AttributeError, OverflowError) as exc:
             raise ValueError(f"not a result: {exc!r}") from exc
 
     @classmethod

@@ -1,0 +1,105 @@
+"""The results in memory, and a listener that a test speaks to."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from irs.domain import keys
+from irs.domain.jobs import Result
+
+
+class MemoryResults:
+    """The methods of `irs.results.store.ResultStore`, kept in a dictionary."""
+
+    def __init__(self) -> None:
+        #: job id to result, for a test to read
+        self.stored: dict[str, Result] = {}
+        self._lock = threading.Lock()
+
+    def read(self, job_id: str) -> Result | None:
+        """The job's result; None where there is none."""
+        return self.stored.get(keys.parse_id(job_id))
+
+    def write(self, result: Result) -> Result:
+        """Store ``result`` unless there is one; returns what is stored."""
+        with self._lock:
+            return self.stored.setdefault(result.id, result)
+
+
+class MemoryWaiter:
+    """The methods of `irs.results.listener.Waiter`."""
+
+    def __init__(self, listener: MemoryListener, job_id: str) -> None:
+        self.job_id = job_id
+        self.result: Result | None = None
+        self._listener = listener
+        self._heard = threading.Event()
+
+    def wait(self, timeout: float) -> Result | None:
+        """The announced result, or None after ``timeout`` seconds."""
+        self._heard.wait(timeout)
+        return self.result
+
+    def resolve(self, result: Result) -> None:
+        """Wake whoever waits."""
+        self.result = result
+        self._heard.set()
+
+    def close(self) -> None:
+        """Stop expecting."""
+        self._listener.forget(self)
+
+    def __enter__(self) -> MemoryWaiter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class MemoryListener:
+    """The methods of `irs.results.listener.Listener`; `announce` plays the reply queue."""
+
+    def __init__(self, address: str = "memory-web-0") -> None:
+        self.address = address
+        self.last_success = 0.0
+        self.started = self.closed = False
+        self._waiters: dict[str, list[MemoryWaiter]] = {}
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self.started = True
+        self.last_success = time.monotonic()
+
+    def close(self) -> None:
+        """Stop."""
+        self.closed = True
+
+    def expect(self, job_id: str) -> MemoryWaiter:
+        """Register for ``job_id``."""
+        waiter = MemoryWaiter(self, job_id)
+        with self._lock:
+            self._waiters.setdefault(job_id, []).append(waiter)
+        return waiter
+
+    def forget(self, waiter: MemoryWaiter) -> None:
+        """The opposite of `expect`."""
+        with self._lock:
+            waiting = self._waiters.get(waiter.job_id, [])
+            if waiter in waiting:
+                waiting.remove(waiter)
+            if not waiting:
+                self._waiters.pop(waiter.job_id, None)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that somebody waits for."""
+        return len(self._waiters)
+
+    def announce(self, result: Result) -> None:
+        """A result arrives."""
+        with self._lock:
+            waiting = list(self._waiters.get(result.id, ()))
+        for waiter in waiting:
+            waiter.resolve(result)

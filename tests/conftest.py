@@ -1,0 +1,92 @@
+"""The clouds that tests run against, and a clean slate for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from irs import settings as settings_module
+from irs.settings import Settings
+
+_numbers = itertools.count(1)
+
+
+class Cloud:
+    """An endpoint that speaks AWS."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        #: settings for the endpoint, names unique to this cloud object
+        self.settings = self.fresh()
+
+    def fresh(self, **overrides: Any) -> Settings:
+        """Settings with buckets, queues and a cluster that no other test has; not created."""
+        tag = f"{uuid.uuid4().hex[:8]}-{next(_numbers)}"
+        values: dict[str, Any] = {
+            "aws_endpoint_url": self.endpoint,
+            "aws_access_key_id": "test", "aws_secret_access_key": "test",
+            "input_bucket": f"in-{tag}", "output_bucket": f"out-{tag}",
+            "input_queue": f"in-{tag}", "output_queue": f"out-{tag}",
+            "dead_letter_queue": f"dead-{tag}", "cluster": f"c-{tag}",
+            # A long poll that ends soon lets a test that stops end soon.
+            "poll_wait": 1,
+        }
+        return settings_module.build(values | overrides)
+
+
+@pytest.fixture(autouse=True)
+def _clean_slate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No IRS_* or AWS_* of the caller's, no .env of the directory, no settings of the last test."""
+    _forget_environment(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    settings_module.load.cache_clear()
+    yield
+    settings_module.load.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_session() -> Iterator[None]:
+    """The same for fixtures of the session, which are set up before a test's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        _forget_environment(patch)
+        yield
+
+
+def _forget_environment(patch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(("IRS_", "AWS_")):
+            patch.delenv(name)
+    # Never wait for, or find, credentials of the machine that runs the tests.
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    patch.setenv("AWS_CONFIG_FILE", os.devnull)
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The embedded cloud on a free port."""
+    from irs.local.emulator import Emulator
+
+    directory = tmp_path_factory.mktemp("cloud")
+    with Emulator(directory, log=directory / "emulator.log") as emulator:
+        yield Cloud(emulator.endpoint)
+
+
+@pytest.fixture(scope="session")
+def moto_cloud() -> Iterator[Cloud]:
+    """A moto server on a free port: the same code must run against a second emulator."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield Cloud(f"http://{host}:{port}")
+    finally:
+        server.stop()

@@ -1,0 +1,92 @@
+"""What the service leans on in an S3 bucket."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from typing import Any
+
+import pytest
+
+from irs import errors
+
+
+def test_bytes_come_back_as_they_were(world: Any) -> None:
+    objects = world.objects()
+    data = bytes(range(256)) * 100
+    objects.put("a/b.bin", data, content_type="image/jpeg", metadata={"name": "Käse (1).jpg"})
+    assert objects.get("a/b.bin") == data
+
+
+def test_empty_objects_are_objects(world: Any) -> None:
+    objects = world.objects()
+    objects.put("empty", b"")
+    assert objects.get("empty") == b""
+    assert objects.exists("empty")
+
+
+def test_put_overwrites_and_create_does_not(world: Any) -> None:
+    objects = world.objects()
+    objects.put("k", b"1", create=True)
+    with pytest.raises(errors.AlreadyExists):
+        objects.put("k", b"2", create=True)
+    assert objects.get("k") == b"1"
+    objects.put("k", b"3")
+    assert objects.get("k") == b"3"
+
+
+def test_what_is_missing_is_not_found(world: Any) -> None:
+    objects = world.objects()
+    with pytest.raises(errors.NotFound):
+        objects.get("missing")
+    assert not objects.exists("missing")
+    assert objects.modified("missing") is None
+
+
+def test_more_bytes_than_wanted_are_refused(world: Any) -> None:
+    objects = world.objects()
+    objects.put("k", b"12345")
+    assert objects.get("k", max_bytes=5) == b"12345"
+    with pytest.raises(errors.TooLarge, match="5 bytes"):
+        objects.get("k", max_bytes=4)
+
+
+def test_modified_is_a_moment_with_a_zone_that_moves(world: Any) -> None:
+    objects = world.objects()
+    objects.put("k", b"1")
+    first = objects.modified("k")
+    assert first.utcoffset() == timedelta(0)
+
+    def rewritten() -> bool:
+        # S3 tells whole seconds.
+        objects.put("k", b"2")
+        return objects.modified("k") > first
+
+    assert world.eventually(rewritten)
+    assert objects.modified("k").astimezone(UTC) > first
+
+
+def test_deleting_is_final_and_repeatable(world: Any) -> None:
+    objects = world.objects()
+    objects.put("k", b"1")
+    objects.delete("k")
+    assert not objects.exists("k")
+    objects.delete("k")
+    objects.put("k", b"2", create=True)
+    assert objects.get("k") == b"2"
+
+
+def test_keys_are_listed_by_folder(world: Any) -> None:
+    objects = world.objects()
+    for key in ("a/1", "a/b/2", "ab/3", "4"):
+        objects.put(key, b"x")
+    assert sorted(objects.keys()) == ["4", "a/1", "a/b/2", "ab/3"]
+    assert sorted(objects.keys("a/")) == ["a/1", "a/b/2"]
+    assert list(objects.keys("zzz/")) == []
+
+
+def test_odd_keys_are_plain_keys(world: Any) -> None:
+    objects = world.objects()
+    for key in ("a b", "a+b", "ümlaut", "50%", "a=b&c", "x~y"):
+        objects.put(key, key.encode())
+        assert objects.get(key) == key.encode()
+        assert objects.exists(key)
