@@ -39,8 +39,10 @@ def display_name(raw: str | None) -> str:
     if raw is None:
         return _FALLBACK
     base = re.split(r"[/\\]", raw)[-1]
-    # Cc control, Cf invisible format characters (bidi overrides), Cs lone surrogates.
-    kept = "".join(c for c in base if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    # Cc control, Cf invisible format characters (bidi overrides), Cs lone surrogates, and
+    # Zl and Zp, which some readers take for line ends.
+    dropped = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    kept = "".join(c for c in base if unicodedata.category(c) not in dropped)
     kept = kept.strip()
     if len(kept) > MAX_NAME:
         stem_part, dot, extension = kept.rpartition(".")

@@ -1,0 +1,278 @@
+"""Validate and decode an upload; the only place that opens image bytes.
+
+The web tier calls `validate`, which reads the header; a worker calls `decode`. Both take
+hostile bytes from many threads at once, raise nothing but `irs.errors.Refused`, and print
+nothing. An empty file is an `UnsupportedFormat`, as a file of zeros is: nothing in either
+says that it was meant as an image. Bytes that begin like an image and go wrong later,
+in the header or after it, are `Undecodable`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import logging
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from PIL import ExifTags, Image, TiffTags, features
+
+from irs.domain import containers, footprint, rgb
+from irs.errors import Refused, TooLarge, Undecodable, UnsupportedFormat
+
+#: Pillow's names of the formats taken. A multi-picture JPEG opens as JPEG and says MPO.
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", *(
+    ("AVIF",) if features.check("avif") else ()))
+
+#: Bytes of memory that decoding may take for each pixel of the limit: 296 MB at 40 MP.
+#: Pillow keeps 4 bytes a pixel; some decoders need up to 16 while they work.
+_MEMORY_PER_PIXEL = 7.4
+_MEMORY_FLOOR = 64_000_000
+#: Pillow unpacks run-length coded BMPs in Python, byte by byte: 0.1 s a megapixel, with the
+#: interpreter's lock held. They get this fraction of the pixel limit.
+_RLE_SHARE = 8
+#: An image that takes more than this is decoded alone, so that a pool of threads that all
+#: meet the largest image allowed needs the memory of one, not of all. A JPEG photograph
+#: never waits here; what waits, waits for a second or two a predecessor.
+_LARGE = 64_000_000
+_one_large = threading.Lock()
+
+_bomb_lock = threading.Lock()
+_SILENCE = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+_ORIENTATION = ExifTags.Base.Orientation
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}
+
+# Pillow logs a hostile file's oddities as errors, and at DEBUG each tag of each file.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+# libtiff prints its errors on stderr. Pillow silences its warnings only; where the library
+# is linked statically its symbols are hidden, and those lines stay.
+with contextlib.suppress(AttributeError, OSError):
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What an upload may cost."""
+
+    #: bytes of the file
+    max_bytes: int = 20_000_000
+    #: width times height, as the header has them
+    max_pixels: int = 40_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocess:
+    """The geometry that a model was trained with; see `decode`."""
+
+    #: pixels that the shorter side is scaled to
+    resize: int = 256
+    #: side of the square cut from the centre
+    crop: int = 224
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= self.resize:
+            raise ValueError(f"crop ({self.crop}) must be 1..resize ({self.resize})")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """What the file's header says."""
+
+    #: Pillow's name: JPEG, MPO, PNG, …
+    format: str
+    #: pixels, after EXIF orientation
+    width: int
+    #: pixels, after EXIF orientation
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoded:
+    """An image ready for a model."""
+
+    header: Header
+    #: ``crop * crop * 3`` bytes: rows from the top, pixels from the left, R G B, 0..255
+    pixels: bytes
+
+
+# Pillow refuses at twice this number. It is not switched off, because it also guards what
+# is allocated while a file is opened, before we can look: a GIF's frame, a WebP's canvas.
+Image.MAX_IMAGE_PIXELS = Limits().max_pixels // 2
+
+
+def validate(data: bytes, limits: Limits) -> Header:
+    """Check size, format and dimensions from the header alone; no pixel is decoded.
+
+    Raises `TooLarge`, `UnsupportedFormat` or `Undecodable`.
+    """
+    kind = _kind(data, limits)
+    with _refusals(kind, limits), _open(data, kind, limits) as (image, _):
+        return _header(image, _orientation(image))
+
+
+def decode(data: bytes, limits: Limits, preprocess: Preprocess) -> Decoded:
+    """Decode the first frame, upright, over white, and cut the model's square out of it.
+
+    The square is what scaling the shorter side to ``preprocess.resize`` and cutting the
+    centre ``preprocess.crop`` pixels gives, in one resampling. Because it is centred, it is
+    the same square before and after any of EXIF's eight orientations: only the finished
+    crop is turned, never the full image.
+
+    Raises `TooLarge`, `UnsupportedFormat` or `Undecodable`.
+    """
+    kind = _kind(data, limits)
+    with _refusals(kind, limits), _open(data, kind, limits) as (image, peak), _room(peak):
+        return _decode(image, kind, preprocess)
+
+
+def _room(peak: int) -> contextlib.AbstractContextManager[object]:
+    return _one_large if peak > _LARGE else contextlib.nullcontext()
+
+
+def _decode(image: Image.Image, kind: str, preprocess: Preprocess) -> Decoded:
+    raw = rgb.raw_mode(image)
+    if kind == "PNG":  # its EXIF may follow its pixels
+        image.load()
+    orientation = _orientation(image)
+    header = _header(image, orientation)
+    width, height = _stored_size(image)
+    # JPEG only: libjpeg scales by 1/2, 1/4 or 1/8 while it decodes.
+    if drafted := image.draft(None, (preprocess.resize, preprocess.resize)):
+        width, height = drafted[1][2:]
+    frame = _load(image, kind)
+    side = min(width, height) * preprocess.crop / preprocess.resize
+    left, top = (width - side) / 2, (height - side) / 2
+    crop = rgb.square(frame, raw, (left, top, left + side, top + side), preprocess.crop)
+    if orientation in _TRANSPOSE:
+        crop = crop.transpose(_TRANSPOSE[orientation])
+    return Decoded(header=header, pixels=crop.tobytes())
+
+
+def _kind(data: bytes, limits: Limits) -> str:
+    if len(data) > limits.max_bytes:
+        raise TooLarge(f"the file has {len(data):,} bytes; at most {limits.max_bytes:,} are taken")
+    if not data:
+        raise UnsupportedFormat("the file is empty")
+    kind = containers.sniff(data)
+    if kind not in FORMATS:
+        raise UnsupportedFormat(f"not an image of a format taken here: {', '.join(FORMATS)}")
+    return kind
+
+
+@contextlib.contextmanager
+def _refusals(kind: str, limits: Limits) -> Iterator[None]:
+    """Turn what Pillow raises into `Refused`."""
+    try:
+        yield
+    except Refused:
+        raise
+    except Image.DecompressionBombError as exc:
+        raise TooLarge(f"the {kind} has more than {limits.max_pixels:,} pixels") from exc
+    except MemoryError as exc:
+        raise TooLarge(f"decoding the {kind} takes more memory than there is") from exc
+    # Pillow has no list of what a hostile file can raise: OSError, ValueError, SyntaxError,
+    # NotImplementedError, KeyError, struct.error, … have been seen. The bytes are in
+    # memory, so none of it is the machine's fault; all of it is the file's.
+    except Exception as exc:
+        raise Undecodable(f"the {kind} is damaged, truncated or of an unusual kind") from exc
+
+
+@contextlib.contextmanager
+def _open(data: bytes, kind: str, limits: Limits) -> Iterator[tuple[Image.Image, int]]:
+    """The image, its header read and within the limits, and the bytes that decoding takes."""
+    passes = containers.passes(data, kind)
+    _still_pillow(limits)
+    with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+        width, height = image.size
+        if width * height > limits.max_pixels:
+            raise TooLarge(f"the {kind} has more than {limits.max_pixels:,} pixels")
+        if kind == "BMP" and image.tile[0][0] == "bmp_rle" and \
+                width * height > limits.max_pixels // _RLE_SHARE:
+            raise TooLarge(f"the run-length coded BMP has {width} × {height} pixels; "
+                           f"at most {limits.max_pixels // _RLE_SHARE:,} are taken")
+        peak = footprint.peak(image, _stored_size(image), length=len(data), passes=passes)
+        allowed = max(_MEMORY_FLOOR, _MEMORY_PER_PIXEL * limits.max_pixels)
+        if peak > allowed:
+            raise TooLarge(f"decoding this {kind} would take {peak / 1e6:.0f} MB of memory; "
+                           f"at most {allowed / 1e6:.0f} MB are given")
+        yield image, peak
+
+
+def _still_pillow(limits: Limits) -> None:
+    """Keep Pillow from printing, and its own pixel limit from refusing what ours allows.
+
+    That limit is global, so it is only ever raised: calls with other limits are not harmed,
+    and ours is checked as well. Its warnings are silenced by a filter that stays, because
+    `warnings.catch_warnings` swaps global state and is not safe among threads; the filter is
+    put back where somebody, such as a test runner, has removed it.
+    """
+    if _SILENCE not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_SILENCE[3].pattern)
+    half = (limits.max_pixels + 1) // 2
+    with _bomb_lock:
+        if Image.MAX_IMAGE_PIXELS is not None and half > Image.MAX_IMAGE_PIXELS:
+            Image.MAX_IMAGE_PIXELS = half
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height as stored, before orientation; Pillow reports a TIFF's after it."""
+    if image.format == "TIFF":
+        return image.tag_v2[256], image.tag_v2[257]
+    return image.size
+
+
+def _header(image: Image.Image, orientation: int) -> Header:
+    width, height = _stored_size(image)
+    if orientation >= 5:
+        width, height = height, width
+    return Header(format=image.format or "", width=width, height=height)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's 1..8; 1 where the metadata are absent or damaged, as browsers have it."""
+    try:
+        # The base class's method: PNG's own loads the whole image to look behind it.
+        value = Image.Image.getexif(image).get(_ORIENTATION)
+    except Exception:  # the picture is good even where its metadata are not
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _load(image: Image.Image, kind: str) -> Image.Image:
+    """Decode the first frame."""
+    if kind in ("WEBP", "AVIF"):
+        return _load_frame(image, kind)
+    if kind == "TIFF":
+        # Pillow would turn a full copy of the image, and expand the directories of its
+        # metadata; we turn the crop and need none of them.
+        exif = Image.Image.getexif(image)
+        for tag in (_ORIENTATION, *TiffTags.TAGS_V2_GROUPS):
+            if tag in exif:
+                del exif[tag]
+    image.load()
+    return image
+
+
+def _load_frame(image: Image.Image, kind: str) -> Image.Image:
+    """Decode as Pillow's ``load`` does, but free the decoder before the pixels are copied.
+
+    Its canvases and Pillow's copies together take 16 bytes a pixel, so that a photograph
+    of 24 megapixels would need 400 MB.
+    """
+    decoder, image._decoder = image._decoder, None
+    frame = decoder.get_next() if kind == "WEBP" else decoder.get_frame(0)
+    del decoder
+    if frame is None:
+        raise EOFError("no frame")
+    raw = image.rawmode if kind == "WEBP" else image.mode
+    # RGBX and RGBA are mapped, not copied.
+    return Image.frombuffer(raw, image.size, frame[0], "raw", raw, 0, 1)

@@ -1,0 +1,132 @@
+"""The application's factory."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from irs import __version__, errors, log
+from irs.aws.queues import Queue
+from irs.settings import Settings
+from irs.web import answers, api, health, metrics, pages, uploads
+from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send
+from irs.web.dispatch import Dispatcher
+from irs.web.metrics import Metrics
+from irs.web.probe import Probe
+from irs.web.services import KEY, Services, services
+from irs.web.waiting import Drain, Estimates, Gate, Waiting
+
+#: No script at all, no style but our file, no frame around us; pictures of the page of
+#: results are data: addresses.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
+                               "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+#: Seconds; the address of a static file carries the version.
+_STATIC_AGE = 86_400
+
+_log = log.get("web")
+
+
+def create_app(settings: Settings, *, objects: ObjectStore | None = None,
+               results: Results | None = None, listener: Announcements | None = None,
+               send: Send | None = None, depth: Callable[[], int] | None = None,
+               ready: Callable[[], None] | None = None,
+               clock: Callable[[], float] = time.monotonic) -> Flask:
+    """The WSGI application. Nothing is asked of the cloud before the first request.
+
+    The ports default to the real ones for ``settings``. ``depth`` gives the input queue's
+    visible messages, ``ready`` raises `errors.CloudError` while the cloud cannot be used,
+    ``clock`` gives seconds for waits and estimates.
+    """
+    app = Flask("irs.web")
+    app.config.update(MAX_CONTENT_LENGTH=uploads.request_limit(settings),
+                      SEND_FILE_MAX_AGE_DEFAULT=_STATIC_AGE, PROPAGATE_EXCEPTIONS=False)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals["version"] = __version__
+    app.extensions[KEY] = _services(
+        settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send),
+        depth or functools.partial(_depth, settings), ready or functools.partial(health.look, settings))
+    for module in (uploads, api, pages, health, metrics):
+        app.register_blueprint(module.blueprint)
+    app.after_request(_finish)
+    for kind, handler in ((errors.Refused, _refused), (errors.Overloaded, _overloaded),
+                          (errors.CloudError, _cloud), (HTTPException, _http), (Exception, _bug)):
+        app.register_error_handler(kind, handler)
+    return app
+
+
+def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
+              depth: Callable[[], int], ready: Callable[[], None]) -> Services:
+    drain = Drain(clock)
+    estimates = Estimates(Probe(depth, fresh=health.FRESH, patience=health.PATIENCE), clock)
+    gate = Gate(settings.max_waiting, drain, functools.partial(
+        estimates.retry_after, waiting=settings.max_waiting))
+    counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard)
+    waiting = Waiting(cloud, drain, clock)
+    return Services(
+        settings=settings, cloud=cloud, drain=drain, estimates=estimates, gate=gate,
+        metrics=counters, waiting=waiting,
+        dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
+        ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE))
+
+
+def _depth(settings: Settings) -> int:
+    return Queue(settings, settings.input_queue).depth().visible
+
+
+def _finish(response: Response) -> Response:
+    rule = request.url_rule.rule if request.url_rule else None
+    services().metrics.request(rule, request.method, response.status_code)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.endpoint != "static":
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.vary.update(("Accept", "Prefer"))
+    return response
+
+
+# -- errors ------------------------------------------------------------------------------
+def _refused(exc: errors.Refused) -> Response:
+    return answers.error(exc.status, exc.code, str(exc))
+
+
+def _overloaded(exc: errors.Overloaded) -> Response:
+    services().metrics.overloads.inc()
+    response = answers.error(503, "overloaded", str(exc))
+    response.headers["Retry-After"] = str(exc.retry_after)
+    return response
+
+
+def _cloud(exc: errors.CloudError) -> Response:
+    # The reason names buckets and queues: for the log, not for the client.
+    _log.warning("web.unavailable", why=str(exc), code=exc.code)
+    response = answers.error(503, "unavailable", "the service cannot reach its storage, try again")
+    response.headers["Retry-After"] = str(services().estimates.retry_after())
+    return response
+
+
+def _http(exc: HTTPException) -> Response | HTTPException:
+    code = exc.code or 500
+    if code < 400 or exc.response is not None:
+        return exc
+    detail = {404: "no such page", 405: f"{request.method} is not allowed here",
+              413: "the request is too large"}.get(code, exc.name.lower())
+    response = answers.error(code, exc.name.lower().replace(" ", "_"), detail)
+    for name, value in exc.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value  # Allow, WWW-Authenticate, …
+    return response
+
+
+def _bug(exc: Exception) -> Response:
+    _log.error("web.bug", path=str(request.url_rule), exc_info=exc)
+    return answers.error(500, "internal", "something went wrong inside the service")

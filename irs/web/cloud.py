@@ -1,0 +1,201 @@
+"""The web tier's side of the cloud, built at first use in the process that uses it.
+
+A WSGI server may import the application and fork afterwards; threads, sockets and the
+private reply queue must be the child's own, so nothing is built before it is needed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from irs import errors, log
+from irs.aws.objects import Objects
+from irs.domain import tasks
+from irs.domain.jobs import Job, Result, stamp
+from irs.results.listener import Listener
+from irs.results.store import ResultStore
+from irs.settings import Settings
+
+#: Threads for the files of many-file requests and for looks at the result store; they
+#: wait for the network, and a core serves far more of them than an endpoint likes.
+POOL = 16
+#: Seconds for which a failed start of the listener answers for those who come next:
+#: without it each of a hundred waiting requests would try, and stall, in turn.
+FAILED_FOR = 1.0
+
+_log = log.get("web")
+
+
+class ObjectStore(Protocol):
+    """The input bucket: `irs.aws.objects.Objects`, as far as the web tier uses it."""
+
+    def put(self, key: str, data: bytes, *, content_type: str = ...,
+            metadata: Mapping[str, str] | None = ...) -> None: ...
+    def keys(self, prefix: str = ...) -> Iterator[str]: ...
+
+
+class Results(Protocol):
+    """The output bucket: `irs.results.store.ResultStore`, as far as the web tier uses it."""
+
+    def read(self, job_id: str) -> Result | None: ...
+
+
+class Waiter(Protocol):
+    """One wait for one job: `irs.results.listener.Waiter`."""
+
+    result: Result | None
+
+    def wait(self, timeout: float) -> Result | None: ...
+    def resolve(self, result: Result) -> None: ...
+    def close(self) -> None: ...
+
+
+class Announcements(Protocol):
+    """Hears results: `irs.results.listener.Listener`."""
+
+    address: str
+    last_success: float
+
+    def start(self) -> None: ...
+    def close(self) -> None: ...
+    def expect(self, job_id: str) -> Waiter: ...
+
+
+class Send(Protocol):
+    """Puts a task for ``job`` on the input queue; raises `errors.CloudError`."""
+
+    def __call__(self, job: Job, *, reply_to: str) -> None: ...
+
+
+class Cloud:
+    """The ports, each given or made. Accessors may raise `errors.CloudError`."""
+
+    def __init__(self, settings: Settings, *, objects: ObjectStore | None = None,
+                 results: Results | None = None, listener: Announcements | None = None,
+                 send: Send | None = None) -> None:
+        self._settings = settings
+        self._given = (objects, results, listener, send)
+        self._lock = threading.RLock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pid = os.getpid()
+        self._objects, self._results, self._listener, self._send = self._given
+        self._pool: ThreadPoolExecutor | None = None
+        self._started = False
+        self._failed: tuple[float, errors.CloudError] | None = None
+
+    def _mine(self) -> None:
+        if self._pid != os.getpid():  # forked since: what was built belongs to the parent
+            self._lock = threading.RLock()
+            self._forget()
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The input bucket."""
+        self._mine()
+        with self._lock:
+            if self._objects is None:
+                self._objects = Objects(self._settings, self._settings.input_bucket)
+            return self._objects
+
+    @property
+    def results(self) -> Results:
+        """The results."""
+        self._mine()
+        with self._lock:
+            if self._results is None:
+                self._results = ResultStore(self._settings)
+            return self._results
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """Threads for calls that a request makes side by side."""
+        self._mine()
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(POOL, thread_name_prefix="web-cloud")
+            return self._pool
+
+    @property
+    def send(self) -> Send:
+        """The way to the input queue."""
+        self._mine()
+        with self._lock:
+            if self._send is None:
+                self._send = _celery_sender()
+            return self._send
+
+    @property
+    def listener(self) -> Announcements:
+        """The listener, started; raises `errors.CloudError` while its queue cannot be made."""
+        self._mine()
+        if self._started and self._listener is not None:
+            return self._listener
+        with self._lock:
+            if self._failed is not None and time.monotonic() - self._failed[0] < FAILED_FOR:
+                raise self._failed[1]
+            if self._listener is None:
+                self._listener = Listener(self._settings)
+            if not self._started:
+                try:
+                    self._listener.start()
+                except errors.CloudError as exc:
+                    self._failed = (time.monotonic(), exc)
+                    raise
+                self._started = True
+                atexit.register(self.close)
+            return self._listener
+
+    @property
+    def heard(self) -> float | None:
+        """`time.monotonic` of the listener's last success; None before the first."""
+        return (self._listener.last_success or None) if self._started and self._listener else None
+
+    def warm(self) -> None:
+        """Build everything now, in a thread; what fails is tried again by the first request."""
+        def build() -> None:
+            try:
+                _ = self.objects, self.results, self.send, self.listener
+            except errors.CloudError as exc:
+                _log.warning("web.not_ready", why=str(exc))
+        threading.Thread(target=build, name="web-warm", daemon=True).start()
+
+    def close(self) -> None:
+        """Drop the reply queue and the threads; for the end of the process."""
+        if self._pid != os.getpid():
+            return
+        atexit.unregister(self.close)
+        with self._lock:
+            if self._started and self._listener is not None:
+                self._listener.close()
+            if self._pool is not None:
+                self._pool.shutdown(cancel_futures=True)
+            self._forget()
+
+
+def _celery_sender() -> Send:
+    # Here, not above: importing the Celery app reads the process's settings.
+    from kombu.exceptions import OperationalError
+
+    from irs.celery import app
+
+    def send(job: Job, *, reply_to: str) -> None:
+        try:
+            app.send_task(
+                tasks.CLASSIFY, args=[job.id, job.key],
+                kwargs={"name": job.image, "received": stamp(job.received)},
+                task_id=job.id, reply_to=reply_to,
+                # What remote control and the logs show: the id, never a user's file name.
+                argsrepr=repr((job.id,)), kwargsrepr="{}",
+            )
+        except OperationalError as exc:
+            raise errors.Unreachable(f"the input queue does not answer: {exc}") from exc
+
+    return send

@@ -1,0 +1,142 @@
+"""A multipart body, part by part, into files that are bounded and complete.
+
+Werkzeug's own form parser answers a broken body with an empty form, and drops a file
+whose name it cannot decode; its decoder, used here directly, lets us say what is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+from werkzeug.sansio import multipart
+
+from irs import errors
+from irs.domain import keys
+
+#: Bytes read from the request at a time.
+CHUNK = 65_536
+#: Bytes of one file kept in memory; more goes to a temporary file.
+IN_MEMORY = 1_048_576
+#: Bytes of a part's headers, and of what precedes the first part.
+MAX_HEADERS = 262_144
+#: Form fields beside the files, which are read and ignored.
+MAX_FIELDS = 100
+#: RFC 2046, section 5.1.1: a boundary has at most 70 characters.
+_MAX_BOUNDARY = 200
+
+_EXAMPLE = "send it as multipart/form-data, e.g. curl -F myfile=@photo.jpg"
+
+
+class Upload:
+    """One file of a request. ``size`` counts its bytes, also those beyond the limit."""
+
+    def __init__(self, name: str | None, limit: int) -> None:
+        #: display name: no path, no control characters
+        self.name = keys.display_name(name)
+        self.size = 0
+        self._named = name != ""
+        self._limit = limit
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed by `close`
+
+    def write(self, data: bytes) -> None:
+        """Append, but store nothing beyond the limit."""
+        self.size += len(data)
+        if self.size <= self._limit:
+            self._file.write(data)
+
+    def read(self) -> bytes:
+        """The whole file; raises `errors.TooLarge`."""
+        if self.size > self._limit:
+            raise errors.TooLarge(f"file of {self.size} bytes; the limit is {self._limit}")
+        self._file.seek(0)
+        return self._file.read()
+
+    @property
+    def unfilled(self) -> bool:
+        """No name and no bytes: what a browser sends for a file input left empty."""
+        return not self._named and not self.size
+
+    def close(self) -> None:
+        """Give the memory or the temporary file back."""
+        self._file.close()
+
+
+class _Decoder(multipart.MultipartDecoder):
+    """Takes header bytes that are not UTF-8: an old client's file name must not cost the file."""
+
+    def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        return super()._parse_headers(bytes(data).decode(errors="replace").encode())
+
+
+def boundary(content_type: str | None) -> bytes:
+    """The boundary named in a Content-Type; raises `errors.BadRequest` or `errors.NoFile`."""
+    if not content_type:
+        raise errors.NoFile(f"no file in the request: {_EXAMPLE}")
+    kind, options = parse_options_header(content_type)
+    if kind.lower() != "multipart/form-data":
+        raise errors.BadRequest(f"cannot read this content type: {_EXAMPLE}")
+    found = options.get("boundary", "")
+    if not found or len(found) > _MAX_BOUNDARY:
+        raise errors.BadRequest("multipart/form-data without a usable boundary")
+    return found.encode(errors="replace")
+
+
+@contextlib.contextmanager
+def received(stream: IO[bytes], content_type: str | None, *, max_bytes: int,
+             max_files: int) -> Iterator[list[Upload]]:
+    """The files of a multipart body, in order; they are closed at the end of the block.
+
+    Raises `errors.NoFile`, `errors.BadRequest` for a body that breaks off or makes no
+    sense, and `errors.TooLarge` for more than ``max_files`` files. A single file of more
+    than ``max_bytes`` bytes is no error yet: its `Upload.read` raises.
+    """
+    decoder = _Decoder(boundary(content_type), MAX_HEADERS + CHUNK, max_parts=max_files + MAX_FIELDS)
+    with contextlib.ExitStack() as stack:
+        files: list[Upload] = []
+        part: Upload | None = None
+        for event in _events(decoder, stream):
+            if isinstance(event, multipart.File | multipart.Field):
+                part = _begin(event, max_bytes)
+                if part is not None:
+                    stack.callback(part.close)
+                    files.append(part)
+            elif isinstance(event, multipart.Data) and part is not None:
+                part.write(event.data)
+                if not event.more_data and part.unfilled:
+                    files.remove(part)
+            if len(files) > max_files:
+                raise errors.TooLarge(f"more than {max_files} files in one request")
+        if not files:
+            raise errors.NoFile(f"no file in the request: {_EXAMPLE}")
+        yield files
+
+
+def _begin(event: multipart.File | multipart.Field, max_bytes: int) -> Upload | None:
+    """An upload for a part that holds a file; None for an ordinary form field."""
+    if isinstance(event, multipart.File):
+        return Upload(event.filename, max_bytes)
+    # A file whose name could not be decoded comes without one, but says what it is.
+    kind = event.headers.get("Content-Type", "text/plain").lower()
+    return None if kind.startswith("text/") else Upload(None, max_bytes)
+
+
+def _events(decoder: _Decoder, stream: IO[bytes]) -> Iterator[multipart.Event]:
+    """Every event up to the closing boundary; raises as `received` does."""
+    try:
+        while True:
+            data = stream.read(CHUNK)
+            decoder.receive_data(data or None)
+            while not isinstance(event := decoder.next_event(), multipart.NeedData):
+                yield event
+                if isinstance(event, multipart.Epilogue):
+                    return
+    except RequestEntityTooLarge as exc:
+        raise errors.TooLarge("the request has more bytes or more parts than the service takes") from exc
+    except ValueError as exc:
+        raise errors.BadRequest("the multipart body is malformed, or broke off before its end") from exc

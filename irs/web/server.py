@@ -1,0 +1,189 @@
+"""The WSGI server: waitress, with one-line errors and a bounded drain at SIGTERM.
+
+docs/decisions/0004-web-server.md says why waitress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+from waitress.task import ErrorTask
+
+from irs import errors, log
+from irs.settings import Settings
+from irs.web.answers import PROBLEM
+from irs.web.services import KEY, Services
+from irs.web.uploads import request_limit
+
+#: Threads beyond those that may wait: health, pages, refusals, looks at jobs.
+SPARE = 8
+#: Connections beyond the waiting ones: keep-alive, slow senders, probes.
+SPARE_CONNECTIONS = 600
+#: Bytes of a body kept in memory; more goes to a temporary file. Most photographs fit.
+IN_MEMORY = 1_048_576
+#: Descriptors wanted, where the system grants them.
+FILES = 16_384
+#: Seconds without a byte after which a connection without a request under way is closed.
+IDLE = 60
+
+_log = log.get("web")
+
+
+class _OneLine(ErrorTask):
+    """What waitress itself refuses (size, syntax), in our form of an error."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        reason = error.reason.lower()
+        status = f"{error.code} {error.reason}"
+        if (getattr(self.request, "path", None) or "").startswith("/v1/"):
+            kind = PROBLEM
+            body = (f'{{"type": "about:blank", "title": "{error.reason}", "status": {error.code}, '
+                    f'"detail": "{reason}", "code": "{reason.replace(" ", "_")}"}}\n')
+        else:
+            kind, body = "text/plain; charset=utf-8", f"error: {reason}\n"
+        self.status = status
+        self.response_headers.append(("Content-Type", kind))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body.encode())
+
+
+class _Channel(HTTPChannel):
+    error_task_class = _OneLine
+
+
+class WebServer:
+    """One listening socket. ``port`` is the real one where the setting says 0.
+
+    Raises `errors.SettingsError` where the address cannot be had.
+    """
+
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        self._settings = settings
+        self._services: Services = app.extensions[KEY]
+        self._stop = threading.Event()
+        self._hurry = threading.Event()
+        self._map: dict[int, Any] = {}
+        sock = _bind(settings.host, settings.port)
+        _raise_file_limit()
+        self._server = create_server(
+            app, map=self._map, sockets=[sock],
+            threads=settings.max_waiting + SPARE,
+            connection_limit=settings.max_waiting + SPARE + SPARE_CONNECTIONS,
+            asyncore_use_poll=True,  # select() ends at descriptor 1024
+            channel_request_lookahead=1,  # keeps reading, and so sees a client leave
+            channel_timeout=IDLE,
+            inbuf_overflow=IN_MEMORY,
+            max_request_body_size=request_limit(settings),
+            max_request_header_size=65_536,
+            ident="irs", log_socket_errors=False,
+        )
+        self._server.channel_class = _Channel
+        self.port: int = sock.getsockname()[1]
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self.url = f"http://{host}:{self.port}"
+
+    def run(self) -> None:
+        """Serve until `stop`, then answer who waits; returns when all have been answered."""
+        self._services.cloud.warm()
+        _log.info("web.listening", url=self.url)
+        try:
+            while not self._stop.is_set():
+                self._turn()
+            self._drain()
+        finally:
+            self._services.cloud.close()
+            self._server.task_dispatcher.shutdown(timeout=1)
+            wasyncore.close_all(self._map)
+
+    def stop(self) -> None:
+        """Begin to drain; a second call cuts the drain short. For threads and signals."""
+        (self._hurry if self._stop.is_set() else self._stop).set()
+        # After the end of `run` the trigger's pipe is closed, and nothing needs waking.
+        with contextlib.suppress(OSError, IndexError):
+            self._server.pull_trigger()
+
+    def _turn(self) -> None:
+        wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
+
+    def _drain(self) -> None:
+        grace = self._settings.drain_grace
+        end = time.monotonic() + grace
+        self._services.drain.begin(grace)
+        _log.info("web.draining", waiting=self._services.gate.inside, seconds=grace)
+        self._close_listener()
+        while self._busy() and time.monotonic() < end and not self._hurry.is_set():
+            self._turn()
+        _log.info("web.stopped", cut_off=self._busy())
+
+    def _close_listener(self) -> None:
+        """Refuse new connections; the trigger stays, it wakes the loop for each answer."""
+        self._server.accepting = False
+        self._server.del_channel()
+        self._server.socket.close()
+
+    def _busy(self) -> int:
+        """Connections with a request under way or an answer not yet written."""
+        channels = self._server.active_channels.values()
+        return sum(bool(channel.requests or channel.total_outbufs_len) for channel in channels)
+
+
+def serve(app: Flask, settings: Settings) -> None:
+    """Run in the main thread until SIGTERM or SIGINT."""
+    server = WebServer(app, settings)
+    with stopped_by_signals(server):
+        server.run()
+
+
+@contextlib.contextmanager
+def stopped_by_signals(server: WebServer) -> Iterator[None]:
+    """SIGTERM and SIGINT stop ``server``; only in the main thread."""
+    def handle(number: int, frame: FrameType | None) -> None:
+        server.stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as exc:
+        raise errors.SettingsError(f"IRS_HOST: cannot resolve {host!r}: {exc.strerror}") from exc
+    # IPv4 first: `localhost` is both, and 127.0.0.1 is what people and scripts type.
+    family, _, _, _, address = min(found, key=lambda item: item[0] != socket.AF_INET)
+    try:
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as exc:
+        why = os.strerror(exc.errno or 0)
+        if exc.errno == errno.EADDRNOTAVAIL:
+            raise errors.SettingsError(f"IRS_HOST: cannot listen on {host} ({why})") from exc
+        raise errors.SettingsError(f"IRS_PORT: cannot listen on {host}:{port} ({why}); "
+                                   "choose another with IRS_PORT=8081") from exc
+
+
+def _raise_file_limit() -> None:
+    """A waiting client is a descriptor, and a large body another; the usual 1,024 are soon gone."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,40 @@
+"""What the views use, made once by the application's factory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app
+
+if TYPE_CHECKING:
+    from irs.settings import Settings
+    from irs.web.cloud import Cloud
+    from irs.web.dispatch import Dispatcher
+    from irs.web.metrics import Metrics
+    from irs.web.probe import Probe
+    from irs.web.waiting import Drain, Estimates, Gate, Waiting
+
+#: The key in ``app.extensions``.
+KEY = "irs"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """One of each, shared by the process's threads."""
+
+    settings: Settings
+    cloud: Cloud
+    dispatcher: Dispatcher
+    drain: Drain
+    estimates: Estimates
+    gate: Gate
+    metrics: Metrics
+    #: raises `irs.errors.CloudError` while the endpoint cannot be used
+    ready: Probe[None]
+    waiting: Waiting
+
+
+def services() -> Services:
+    """The current application's."""
+    return cast("Services", current_app.extensions[KEY])

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import os
+
+from irs import settings as settings_module
+from irs.testing import MemoryListener
+from irs.web import cloud as cloud_module
+from irs.web.cloud import Cloud
+
+
+def test_nothing_is_built_before_it_is_needed(monkeypatch):
+    built = []
+    for name in ("Objects", "Listener", "ResultStore"):
+        monkeypatch.setattr(cloud_module, name, lambda *args, name=name: built.append(name))
+    cloud = Cloud(settings_module.build({}))
+    assert cloud.heard is None
+    cloud.close()
+    assert built == []
+
+
+def test_a_forked_process_has_a_listener_of_its_own(monkeypatch):
+    """Two processes on one reply queue would take each other's announcements."""
+    monkeypatch.setattr(cloud_module, "Listener", lambda settings: MemoryListener())
+    cloud = Cloud(settings_module.build({}))
+    parent = cloud.listener
+    assert cloud.listener is parent
+    with monkeypatch.context() as child:
+        pid = os.getpid()
+        child.setattr(os, "getpid", lambda: pid + 1)
+        own = cloud.listener
+        assert own is not parent
+        assert own.started
+        cloud.close()
+        assert own.closed
+    assert not parent.closed
+    parent.close()

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from werkzeug.datastructures import Headers
+
+from irs import errors
+from irs.web import preferences
+from irs.web.outcomes import Outcome, Place, overall
+from irs.web.probe import Probe
+from irs.web.waiting import Drain, Estimates, Gate
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("values", "seconds", "applied"), [
+    ([], 60, None),
+    (["wait=10"], 10, "wait=10"),
+    (["WAIT = 10"], 10, "wait=10"),
+    (['wait="10"'], 10, "wait=10"),
+    (["respond-async, wait=10"], 10, "wait=10"),
+    (["respond-async"], 0, "respond-async"),
+    (["handling=lenient", "wait=3; x=y"], 3, "wait=3"),
+    (['foo="a, wait=1", wait=2'], 2, "wait=2"),
+    (["wait=1, wait=9"], 1, "wait=1"),
+    (["wait=99999"], 300, "wait=300"),
+    (["wait=" + "9" * 400], 300, "wait=300"),
+    (["wait=0"], 0, "wait=0"),
+    (["wait=-1"], 60, None), (["wait=1.5"], 60, None), (["wait"], 60, None), (["wait=soon"], 60, None),
+    (["wait=²"], 60, None), ([";;;,,=\""], 60, None), (["wait="], 60, None),
+])
+def test_prefer(values, seconds, applied):
+    wait = preferences.wait(Headers([("Prefer", v) for v in values]), default=60)
+    assert (wait.seconds, wait.applied) == (seconds, applied)
+
+
+def test_a_longer_wait_of_the_service_is_the_longest_that_is_granted():
+    assert preferences.wait(Headers([("Prefer", "wait=900")]), default=600).seconds == 600
+
+
+def test_prefer_that_goes_on_for_ever_is_read_in_no_time():
+    text = "a=" + '"\\' * 30_000
+    assert preferences.wait(Headers([("Prefer", text)]), default=1).seconds == 1
+
+
+def test_the_gate_counts_and_frees():
+    gate = Gate(2, Drain(), lambda: 7)
+    with gate.enter(), gate.enter():
+        with pytest.raises(errors.Overloaded) as refusal, gate.enter():
+            pass
+        assert refusal.value.retry_after == 7
+        assert gate.inside == 2
+    assert gate.inside == 0
+    with pytest.raises(ZeroDivisionError), gate.enter():
+        raise ZeroDivisionError
+    assert gate.inside == 0
+
+
+def test_a_drain_leaves_time_to_write_the_answers():
+    clock = Clock()
+    drain = Drain(clock)
+    assert not drain.begun
+    drain.begin(30)
+    assert drain.begun
+    assert drain.answer_by == 128
+    drain.begin(1)
+    assert drain.answer_by == 100.75
+
+
+def test_places_count_what_was_sent_later_as_behind():
+    clock = Clock()
+    depth = [10]
+    estimates = Estimates(Probe(lambda: depth[0], fresh=-1, patience=5), clock)
+    first = estimates.sent()
+    for _ in range(4):
+        estimates.sent()
+    assert estimates.place(first) == Place(position=6, seconds=None)
+    assert estimates.place() == Place(position=10, seconds=None)
+    depth[0] = 2
+    assert estimates.place(first) == Place(position=0, seconds=None)
+
+
+def test_the_pace_is_that_of_the_last_minute():
+    clock = Clock()
+    estimates = Estimates(Probe(lambda: 19, fresh=-1, patience=5), clock)
+    assert estimates.retry_after() == 5
+    for _ in range(21):
+        estimates.finished()
+        clock.now += 0.5
+    assert estimates.pace() == pytest.approx(2)
+    place = estimates.place()
+    assert place == Place(position=19, seconds=pytest.approx(10))
+    assert estimates.retry_after(place) == 10
+    assert estimates.retry_after(waiting=400) == 60
+    clock.now += 61
+    assert estimates.pace() is None
+
+
+def test_a_stalled_probe_holds_nobody_up_and_is_asked_once():
+    release, asked = threading.Event(), []
+
+    def look():
+        asked.append(1)
+        release.wait(10)
+        return 5
+
+    probe = Probe(look, fresh=60, patience=0.02)
+    for _ in range(3):
+        with pytest.raises(errors.Unreachable, match=r"no answer within 0\.02 s"):
+            probe.value()
+    release.set()
+    assert len(asked) == 1
+
+
+def test_many_askers_share_one_look():
+    release, asked = threading.Event(), []
+
+    def look():
+        asked.append(1)
+        release.wait(10)
+        return 5
+
+    probe = Probe(look, fresh=60, patience=10)
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(probe.value) for _ in range(8)]
+        release.set()
+        assert [answer.result(5) for answer in answers] == [5] * 8
+    assert probe.value() == 5
+    assert len(asked) == 1
+
+
+def test_a_probe_passes_errors_on_and_forgets_them():
+    clock = Clock()
+    answers = [errors.Throttled("slow down"), 3]
+
+    def look():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    probe = Probe(look, fresh=1, patience=5, clock=clock)
+    for _ in range(2):
+        with pytest.raises(errors.Throttled):
+            probe.value()
+    clock.now += 2
+    assert probe.value() == 3
+
+
+QUEUED = Outcome(image="a", id="1")
+
+
+@pytest.mark.parametrize(("place", "line"), [
+    (None, "(a, queued: id 1, ask /v1/images/1)"),
+    (Place(position=0, seconds=None), "(a, queued: id 1, next or running, ask /v1/images/1)"),
+    (Place(position=4, seconds=2.4),
+     "(a, queued: id 1, about 4 in the queue, about 2 s, ask /v1/images/1)"),
+])
+def test_the_line_of_a_queued_job(place, line):
+    assert Outcome(image="a.jpg", id="1", place=place).line == line
+
+
+def test_overall_of_one_queued():
+    assert overall([QUEUED]) == 202
