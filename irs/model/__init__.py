@@ -1,0 +1,1 @@
+"""From pixels to predictions: registry, weights, exported models, engines, batcher."""

@@ -1,0 +1,135 @@
+"""The engine a worker runs: which one, and what it can be asked."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from irs import log
+from irs.domain.images import Preprocess
+from irs.domain.jobs import ModelInfo, Prediction
+from irs.errors import ModelError
+from irs.model import export, exported, weights
+from irs.settings import Settings
+
+_log = log.get("model")
+
+
+class Engine(Protocol):
+    """A loaded model. One thread at a time may call `predict`."""
+
+    #: ``onnxruntime`` or ``torch``
+    name: str
+    info: ModelInfo
+    #: how an image is cut for this model
+    preprocess: Preprocess
+    #: the classes' names, in index order
+    labels: Sequence[str]
+
+    def predict(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Softmax probabilities, float32 (N, classes), of uint8 RGB images (N, crop, crop, 3).
+
+        Raises `ModelError`.
+        """
+        ...
+
+
+def load(settings: Settings, fetch: weights.Fetch | None = None) -> Engine:
+    """The engine that ``settings`` ask for, warmed by one image.
+
+    ``auto`` is torch on a machine with a CUDA GPU, else onnxruntime. The onnxruntime
+    engine never imports torch into this process: a missing or damaged export is made
+    anew by a child process. ``fetch`` reads weights from S3.
+
+    Raises `ModelError`, and `CloudError` from ``fetch``.
+    """
+    chosen = _choose(settings)
+    engine = _torch(settings, fetch) if chosen == "torch" else _onnxruntime(settings, fetch)
+    _warm(engine)
+    _log.info("model.loaded", model=engine.info.name, version=engine.info.version, engine=engine.name)
+    return engine
+
+
+def top_k(probabilities: np.ndarray[Any, Any], labels: Sequence[str],
+          k: int = 5) -> list[tuple[Prediction, ...]]:
+    """Each row's ``k`` most likely classes, the likeliest first; equals in index order.
+
+    ``probabilities`` is (N, classes). Raises `ModelError` for a row with a NaN or an
+    infinity: that is no answer.
+    """
+    if probabilities.ndim != 2 or probabilities.shape[1] != len(labels):
+        raise ModelError(f"the engine answered with shape {probabilities.shape} for {len(labels)} labels")
+    if not np.isfinite(probabilities).all():
+        raise ModelError("the engine answered with numbers that are not finite")
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return [
+        tuple(Prediction(label=labels[i], index=int(i), confidence=float(row[i])) for i in best)
+        for row, best in zip(probabilities, order, strict=True)
+    ]
+
+
+def threads(settings: Settings) -> int:
+    """``IRS_ENGINE_THREADS``, or one for each core that this process may use."""
+    if settings.engine_threads:
+        return settings.engine_threads
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_batch(batch: np.ndarray[Any, Any], preprocess: Preprocess) -> None:
+    """Raises `ModelError` unless ``batch`` is uint8 (N >= 1, crop, crop, 3)."""
+    size = preprocess.crop
+    if batch.dtype != np.uint8 or not len(batch) or batch.shape[1:] != (size, size, 3):
+        raise ModelError(f"the model takes uint8 (N, {size}, {size}, 3), not {batch.dtype} {batch.shape}")
+
+
+def _choose(settings: Settings) -> str:
+    if settings.engine != "auto":
+        return settings.engine
+    if not _has_nvidia_gpu() or importlib.util.find_spec("torch") is None:
+        return "onnxruntime"
+    import torch
+
+    if torch.cuda.is_available():
+        return "torch"
+    _log.warning("model.gpu_unusable", torch=torch.__version__,
+                 reason="this torch cannot use the GPU that is here; onnxruntime runs on the CPU")
+    return "onnxruntime"
+
+
+def _has_nvidia_gpu() -> bool:
+    """Looked for without torch: asking torch costs seconds, also where there is none."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or shutil.which("nvidia-smi") is not None
+
+
+def _torch(settings: Settings, fetch: weights.Fetch | None) -> Engine:
+    from irs.model import engine_torch
+
+    return engine_torch.TorchEngine(settings, fetch)
+
+
+def _onnxruntime(settings: Settings, fetch: weights.Fetch | None) -> Engine:
+    from irs.model import engine_onnx
+
+    if weights.in_s3(settings) and not settings.model_sha256:
+        # Without a digest only the object itself says which export is the right one.
+        settings = weights.local(settings, fetch)
+    found = exported.find(settings)
+    if found is None:
+        settings = weights.local(settings, fetch)
+        export.in_subprocess(settings)
+        found = exported.require(settings)
+    return engine_onnx.OnnxEngine(found, threads=threads(settings))
+
+
+def _warm(engine: Engine) -> None:
+    """One image through the engine: what cannot work fails now, not at the first job."""
+    size = engine.preprocess.crop
+    top_k(engine.predict(np.zeros((1, size, size, 3), np.uint8)), engine.labels)

@@ -1,0 +1,258 @@
+"""Export a model to ONNX, once; `python -m irs.model.export` is the same in a process of its own.
+
+torch takes seconds and hundreds of MB to import, and a process never gets them back. A
+worker that finds no export therefore has one made by a child (`in_subprocess`), and itself
+stays without torch. A file lock makes many workers that start together export once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import irs
+from irs import log
+from irs import settings as settings_module
+from irs.errors import IRSError, ModelError
+from irs.model import exported, network, registry, weights
+from irs.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+#: Old enough for every onnxruntime of the last years, new enough for every torchvision
+#: classification model.
+OPSET = 17
+#: Seconds for one export. EfficientNet-Lite0 takes about 10, a ViT-H with its 2.5 GB
+#: download on a slow link takes minutes.
+DEADLINE = 1800.0
+#: torch and the graph must agree to this much of a probability.
+TOLERANCE = 1e-3
+#: The directory that the package `irs` is in.
+_ROOT = Path(irs.__file__).absolute().parent.parent
+#: The settings that decide what is exported.
+_FIELDS = ("model", "model_weights", "model_sha256", "model_dir")
+
+_log = log.get("model")
+
+
+def export(settings: Settings, fetch: weights.Fetch | None = None) -> Path:
+    """The exported model's file, made now if there is no sound one in ``IRS_MODEL_DIR``.
+
+    Imports torch into this process when it has to export. Waits while another process
+    exports the same model. Raises `ModelError`, and `CloudError` from ``fetch``.
+    """
+    with _locked(settings):
+        found = exported.find(settings)
+        if found is not None:
+            return found.path
+        began = time.monotonic()
+        settings = weights.local(settings, fetch)
+        spec = registry.spec(settings.model)
+        source = weights.obtain(settings, spec)
+        model = network.build(spec, source)
+        graph = _convert(model, spec)
+        classes = _verify(model, graph, spec)
+        path = exported.save(settings, graph, _record(settings, spec, source, classes))
+        exported.require(settings)
+        _log.info("model.exported", model=spec.name, path=str(path), bytes=len(graph),
+                  seconds=round(time.monotonic() - began, 1))
+        return path
+
+
+def in_subprocess(settings: Settings) -> None:
+    """`export` in a child process, so that this one does not import torch.
+
+    Weights must be local: see `weights.local`. Raises `ModelError` with the child's reason.
+    """
+    absolute: dict[str, Any] = {"model_dir": settings.model_dir.absolute()}
+    if settings.model_weights:
+        absolute["model_weights"] = str(Path(settings.model_weights).absolute())
+    chosen = json.loads(settings.model_copy(update=absolute).model_dump_json(include=set(_FIELDS)))
+    command = [sys.executable, "-m", "irs.model.export", "--settings", json.dumps(chosen), "--child"]
+    _log.info("model.exporting", model=settings.model, directory=str(settings.model_dir))
+    # The pipe stays open as long as this process lives; its end tells the child to go too.
+    # An instance's working directory is not where irs is; `-m` looks in the child's own.
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,  # noqa: S603  ours
+                             stderr=subprocess.PIPE, cwd=_ROOT)
+    with child:
+        try:
+            # communicate() would close the child's stdin at once.
+            tail = _Tail(child.stderr)
+            code = child.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise ModelError(f"exporting {settings.model} took more than {DEADLINE:.0f} s") from None
+        finally:
+            child.kill()
+        reason = tail.last_line()
+    if code < 0:
+        raise ModelError(f"exporting {settings.model}: killed by signal {-code}; is there enough memory?")
+    if code != 0:
+        raise ModelError(reason or f"exporting {settings.model} failed with code {code}")
+
+
+class _Tail:
+    """Reads a stream to its end in the background and keeps the last line."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        self._stream = stream
+        self._last = b""
+        self._thread = threading.Thread(target=self._read, name="irs-export-stderr", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        for line in self._stream or ():
+            self._last = line.strip() or self._last
+
+    def last_line(self) -> str:
+        self._thread.join(5)
+        return self._last.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """One exporter of this model on this machine; the lock goes when its process does."""
+    path = settings.model_dir / f"{settings.model}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("wb")
+    except OSError as exc:
+        raise ModelError(f"IRS_MODEL_DIR: cannot write in {path.parent}: {exc.strerror}") from exc
+    deadline = time.monotonic() + DEADLINE
+    with handle:
+        # Not one blocking call: that could not be given a deadline.
+        while not _try_lock(handle):
+            if time.monotonic() > deadline:
+                raise ModelError(f"another process has held {path} for {DEADLINE:.0f} s")
+            time.sleep(0.1)
+        yield
+
+
+def _try_lock(handle: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _example(spec: registry.ModelSpec, images: int) -> torch.Tensor:
+    """Noise, the same each time: uint8 (images, H, W, 3)."""
+    import torch
+
+    size = spec.preprocess.crop
+    noise = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (images, size, size, 3), dtype=torch.uint8, generator=noise)
+
+
+def _convert(model: torch.nn.Module, spec: registry.ModelSpec) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    # The fused attention of vision transformers has no ONNX counterpart; its parts have.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    with warnings.catch_warnings():
+        # The TorchScript exporter is deprecated in favour of one that needs onnxscript, a
+        # package more, for the same graph. Its other warnings are about paddings that it
+        # leaves to onnxruntime to fold, and about shapes that it takes for constants:
+        # `_verify` runs another batch size for that reason.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
+        try:
+            torch.onnx.export(
+                model, (_example(spec, 2),), buffer, dynamo=False, opset_version=OPSET,
+                input_names=["pixels"], output_names=["probabilities"],
+                dynamic_axes={"pixels": {0: "n"}, "probabilities": {0: "n"}},
+            )
+        except RuntimeError as exc:  # OnnxExporterError is one
+            reason = (str(exc) or repr(exc)).splitlines()[0]
+            raise ModelError(f"{spec.name} cannot be exported ({reason}): set IRS_ENGINE=torch") from exc
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
+    return buffer.getvalue()
+
+
+def _verify(model: torch.nn.Module, graph: bytes, spec: registry.ModelSpec) -> int:
+    """The number of classes; raises `ModelError` unless onnxruntime answers as torch does."""
+    import numpy as np
+    import onnx
+    import onnxruntime
+    import torch
+
+    # A batch size other than the traced one: a constant that should have been dynamic fails here.
+    pixels = _example(spec, 3)
+    try:
+        onnx.checker.check_model(onnx.load_from_string(graph))
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        answer = session.run(None, {"pixels": pixels.numpy()})[0]
+    except Exception as exc:  # onnxruntime's exceptions have no common base of their own
+        raise ModelError(f"the exported graph of {spec.name} does not run: {exc}") from exc
+    with torch.inference_mode():
+        expected = model(pixels).numpy()
+    apart = float(np.abs(answer - expected).max())
+    if not apart <= TOLERANCE:  # also true of NaN
+        raise ModelError(f"the exported graph of {spec.name} differs from torch by {apart:.2g}")
+    return answer.shape[1]
+
+
+def _record(settings: Settings, spec: registry.ModelSpec, source: weights.Weights,
+            classes: int) -> dict[str, Any]:
+    import torch
+
+    labels = registry.labels()
+    if classes != len(labels):
+        raise ModelError(f"{source.path} has {classes} classes; the labels are ImageNet-1k's {len(labels)}")
+    return {
+        "name": spec.name, "weights_sha256": source.sha256,
+        "origin": "weights" if settings.model_weights else spec.source,
+        "preprocess": {"resize": spec.preprocess.resize, "crop": spec.preprocess.crop},
+        "mean": spec.mean, "std": spec.std, "opset": OPSET, "torch": torch.__version__,
+        "labels": labels,
+    }
+
+
+def _leave_with_parent() -> None:
+    """End this process when its stdin does: nobody is left to use the export."""
+    def watch() -> None:
+        # Not sys.stdin: its lock, held by a daemon thread, aborts Python's own exit.
+        while os.read(0, 1):
+            continue
+        os._exit(1)
+
+    threading.Thread(target=watch, name="irs-parent-watch", daemon=True).start()
+
+
+def main() -> int:
+    """Exit code 0 and the path on stdout, or 1 and the reason as the last line on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m irs.model.export",
+                                     description="Export the model to ONNX.")
+    parser.add_argument("--settings", default="{}", help="JSON object of settings, before IRS_* variables")
+    parser.add_argument("--child", action="store_true", help="end when stdin does")
+    arguments = parser.parse_args()
+    if arguments.child:
+        _leave_with_parent()
+    try:
+        path = export(settings_module.build(json.loads(arguments.settings)))
+    except IRSError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 1
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

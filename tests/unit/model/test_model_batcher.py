@@ -1,0 +1,266 @@
+"""The batcher against an engine that a test can hold and release."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError
+
+import numpy as np
+import pytest
+
+from irs.domain.images import Preprocess
+from irs.domain.jobs import ModelInfo
+from irs.errors import ModelError, Overloaded
+from irs.model.batcher import Batcher
+
+SIZE = 2
+LABELS = tuple(f"label {i}" for i in range(256))
+#: seconds; only a broken batcher waits this long
+LONG = 10
+
+
+def image(value: int) -> bytes:
+    """One image of one value; `HeldEngine` answers with the class of that number."""
+    return bytes([value]) * (SIZE * SIZE * 3)
+
+
+class HeldEngine:
+    """Answers each image with the class of its first byte; runs when it is let."""
+
+    name = "held"
+    info = ModelInfo(name="held", version="sha256:0", engine="held")
+    preprocess = Preprocess(resize=SIZE, crop=SIZE)
+    labels = LABELS
+
+    def __init__(self, *, held=False, bad=(), error=RuntimeError):
+        self.entered = threading.Semaphore(0)
+        self.go = threading.Event()
+        if not held:
+            self.go.set()
+        self.bad = set(bad)
+        self.error = error
+        self.batches: list[list[int]] = []
+
+    def predict(self, batch):
+        values = [int(row.flat[0]) for row in batch]
+        self.batches.append(values)
+        self.entered.release()
+        assert self.go.wait(LONG)
+        if self.bad & set(values):
+            raise self.error("broken image")
+        answer = np.zeros((len(batch), len(LABELS)), np.float32)
+        answer[range(len(batch)), values] = 1
+        return answer
+
+    def wait_entered(self):
+        assert self.entered.acquire(timeout=LONG)
+
+
+@pytest.fixture
+def start():
+    """Starts batchers; closes them, engines released, when the test ends."""
+    running = []
+
+    def _start(engine, **options):
+        batcher = Batcher(engine, **({"max_batch": 4} | options))
+        batcher.start()
+        running.append((engine, batcher))
+        return batcher
+
+    yield _start
+    for engine, batcher in running:
+        engine.go.set()
+        batcher.close()
+        assert not batcher._thread.is_alive()
+
+
+def label(answer):
+    return answer.result(LONG)[0].label
+
+
+def test_a_lone_image_runs_at_once_and_alone(start):
+    engine = HeldEngine()
+    batcher = start(engine)
+
+    assert label(batcher.submit(image(7))) == "label 7"
+    assert engine.batches == [[7]]
+
+
+def test_five_classes_the_likeliest_first(start):
+    answer = start(HeldEngine()).submit(image(9)).result(LONG)
+
+    assert len(answer) == 5
+    assert (answer[0].index, answer[0].confidence) == (9, 1.0)
+
+
+def test_what_waits_while_the_engine_runs_is_the_next_batch(start):
+    engine = HeldEngine(held=True)
+    batcher = start(engine)
+    answers = [batcher.submit(image(0))]
+    engine.wait_entered()
+
+    answers += [batcher.submit(image(i)) for i in range(1, 7)]
+    assert batcher.depth == 6
+    engine.go.set()
+
+    assert [label(a) for a in answers] == [f"label {i}" for i in range(7)]
+    assert engine.batches == [[0], [1, 2, 3, 4], [5, 6]]
+
+
+def test_counts_and_callback(start):
+    engine = HeldEngine(held=True)
+    seen = []
+    batcher = start(engine, on_batch=lambda images, seconds: seen.append((images, seconds >= 0)))
+    answers = [batcher.submit(image(0))]
+    engine.wait_entered()
+    answers += [batcher.submit(image(i)) for i in (1, 2)]
+    engine.go.set()
+    for answer in answers:
+        label(answer)
+
+    batcher.close()
+    assert seen == [(1, True), (2, True)]
+    assert (batcher.counts.batches, batcher.counts.images, batcher.counts.failures) == (2, 3, 0)
+
+
+def test_one_bad_image_fails_alone(start):
+    engine = HeldEngine(held=True, bad=[2])
+    batcher = start(engine)
+    first = batcher.submit(image(0))
+    engine.wait_entered()
+    answers = [batcher.submit(image(i)) for i in (1, 2, 3)]
+    engine.go.set()
+
+    assert label(first) == "label 0"
+    assert [label(answers[0]), label(answers[2])] == ["label 1", "label 3"]
+    with pytest.raises(ModelError, match="broken image") as caught:
+        answers[1].result(LONG)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert engine.batches == [[0], [1, 2, 3], [1], [2], [3]]
+    assert label(batcher.submit(image(4))) == "label 4"  # and the engine goes on
+    assert batcher.counts.failures == 2
+
+
+def test_our_own_errors_arrive_as_they_are(start):
+    batcher = start(HeldEngine(bad=[1], error=ModelError))
+
+    with pytest.raises(ModelError, match=r"^broken image$"):
+        batcher.submit(image(1)).result(LONG)
+
+
+def test_a_callback_that_fails_costs_nobody_an_answer(start):
+    def on_batch(images, seconds):
+        raise ValueError("metric")
+
+    batcher = start(HeldEngine(), on_batch=on_batch)
+
+    assert [label(batcher.submit(image(i))) for i in (1, 2)] == ["label 1", "label 2"]
+
+
+def test_a_cancelled_image_is_not_run(start):
+    engine = HeldEngine(held=True)
+    batcher = start(engine)
+    first = batcher.submit(image(0))
+    engine.wait_entered()
+    second, third = batcher.submit(image(1)), batcher.submit(image(2))
+    assert second.cancel()
+    engine.go.set()
+
+    assert [label(first), label(third)] == ["label 0", "label 2"]
+    with pytest.raises(CancelledError):
+        second.result(LONG)
+    assert engine.batches == [[0], [2]]
+
+
+def test_a_full_queue_refuses_after_the_timeout(start):
+    engine = HeldEngine(held=True)
+    batcher = start(engine, max_batch=1, max_queue=2)
+    answers = [batcher.submit(image(0))]
+    engine.wait_entered()
+    answers += [batcher.submit(image(i)) for i in (1, 2)]
+
+    with pytest.raises(Overloaded, match="2 images wait"):
+        batcher.submit(image(3), timeout=0)
+    engine.go.set()
+    assert [label(a) for a in answers] == ["label 0", "label 1", "label 2"]
+
+
+def test_a_full_queue_lets_the_next_in_when_there_is_room(start):
+    engine = HeldEngine(held=True)
+    batcher = start(engine, max_batch=1, max_queue=1)
+    batcher.submit(image(0))
+    engine.wait_entered()
+    batcher.submit(image(1))
+    answers = []
+    waiter = threading.Thread(target=lambda: answers.append(batcher.submit(image(2), timeout=LONG)))
+    waiter.start()
+    engine.go.set()
+    waiter.join(LONG)
+
+    assert label(answers[0]) == "label 2"
+
+
+def test_another_number_of_bytes_is_refused_at_once(start):
+    with pytest.raises(ValueError, match="13 bytes of pixels; the model takes 12"):
+        start(HeldEngine()).submit(bytes(13))
+
+
+def test_closing_answers_what_waits(start):
+    engine = HeldEngine(held=True)
+    batcher = start(engine)
+    answers = [batcher.submit(image(0))]
+    engine.wait_entered()
+    answers += [batcher.submit(image(i)) for i in range(1, 7)]
+    closer = threading.Thread(target=batcher.close)
+    closer.start()
+    engine.go.set()
+    closer.join(LONG)
+
+    assert [label(a) for a in answers] == [f"label {i}" for i in range(7)]
+
+
+def test_closing_fails_what_an_engine_that_hangs_leaves(start):
+    engine = HeldEngine(held=True)
+    batcher = start(engine, max_batch=1)
+    answers = [batcher.submit(image(0))]
+    engine.wait_entered()
+    answers.append(batcher.submit(image(1)))
+
+    batcher.close(timeout=0)
+
+    for answer in answers:
+        with pytest.raises(Overloaded, match="stopping"):
+            answer.result(0)
+
+
+def test_nothing_is_taken_after_closing(start):
+    batcher = start(HeldEngine())
+    batcher.close()
+    batcher.close()
+
+    with pytest.raises(Overloaded, match="stopping"):
+        batcher.submit(image(0))
+
+
+def test_many_threads_each_hear_their_own_answer(start):
+    batcher = start(HeldEngine(), max_queue=8)
+    answers = {}
+
+    def ask(value):
+        answers[value] = label(batcher.submit(image(value)))
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+
+    assert answers == {i: f"label {i}" for i in range(64)}
+    assert batcher.counts.images == 64
+    assert batcher.counts.batches <= 64
+
+
+def test_as_a_context_manager():
+    with Batcher(HeldEngine(), max_batch=2) as batcher:
+        assert label(batcher.submit(image(5))) == "label 5"
+    assert not batcher._thread.is_alive()
