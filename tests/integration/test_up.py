@@ -1,0 +1,258 @@
+"""`irs up`: everything from one command, everything gone after one Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dotenv import dotenv_values
+
+from irs import settings as settings_module
+from irs.aws.fleet import Fleet
+from irs.aws.objects import Objects
+from irs.aws.queues import Queue
+from irs.local import children
+from irs.local.emulator import bind
+from irs.settings import Settings
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.05)
+    return found
+
+
+class Up:
+    """One `irs up` in a directory of its own."""
+
+    def __init__(self, directory: Path, models: Path, *options: str, **overrides: str) -> None:
+        self.directory = directory
+        self.state = directory / ".irs"
+        self.output = directory / f"output-{time.monotonic_ns()}.txt"
+        env = children.base_env() | {
+            "IRS_PORT": "0", "IRS_CLOUD_PORT": "0", "IRS_MODEL_DIR": str(models)} | overrides
+        with self.output.open("w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "irs", "up", *options], cwd=directory, env=env,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def url(self) -> str:
+        """Once it is ready."""
+        def look() -> re.Match[str] | None:
+            assert self.process.poll() is None, self.text()
+            return re.search(r"curl -F myfile=@photo.jpg (http://\S+)/upload\n", self.text())
+        return until(look, 240)[1]
+
+    def settings(self) -> Settings:
+        """What another command typed in the directory gets."""
+        found = dotenv_values(self.state / "cloud.env")
+        names = {n.removeprefix("IRS_").lower(): v for n, v in found.items()}
+        return settings_module.build(names)
+
+    def pid_files(self) -> dict[str, Path]:
+        services = {p.stem: p for p in (self.state / "run").glob("*.pid")}
+        return services | {p.parent.name: p for p in (self.state / "instances").glob("*/pid")}
+
+    def processes(self) -> dict[str, tuple[int, str]]:
+        """Name to pid and identity of each of its processes that runs now."""
+        found = {}
+        for name, path in self.pid_files().items():
+            with contextlib.suppress(FileNotFoundError):
+                pid, _, identity = path.read_text().strip().partition(" ")
+                if children.identity(int(pid)) == identity:
+                    found[name] = (int(pid), identity)
+        return found
+
+    def everyone(self) -> dict[str, tuple[int, str]]:
+        """The processes, once the first instance has one."""
+        def look() -> dict[str, tuple[int, str]]:
+            found = self.processes()
+            return found if any(name.startswith("i-") for name in found) else {}
+        return until(look)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(120)
+
+
+def gone(processes: dict[str, tuple[int, str]]) -> bool:
+    return not any(children.identity(pid) == identity for pid, identity in processes.values())
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Exported once by whoever is first."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def up(tmp_path: Path, models: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(*options: str, **overrides: str) -> Up:
+        started.append(Up(tmp_path, models, *options, **overrides))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.end()
+
+
+def upload(url: str, name: str, data: bytes) -> str:
+    body = (b'--x\r\nContent-Disposition: form-data; name="myfile"; filename="' + name.encode()
+            + b'"\r\n\r\n' + data + b"\r\n--x--\r\n")
+    request = urllib.request.Request(
+        url + "/upload", data=body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    with urllib.request.urlopen(request, timeout=90) as answer:
+        return answer.read().decode()
+
+
+def photograph() -> bytes:
+    import skimage
+    return (Path(skimage.__file__).parent / "data" / "chelsea.png").read_bytes()
+
+
+def test_one_command_serves_and_one_signal_ends_it(up: Callable[..., Up]) -> None:
+    first = up()
+    url = first.url()
+    assert re.fullmatch(r"\(cat, [\w ,-]+\)\n?", upload(url, "cat.png", photograph()))
+    settings = first.settings()
+    assert [i.state for i in Fleet(settings).describe()] == ["running"]
+    assert oct((first.state / "cloud.env").stat().st_mode)[-3:] == "600"
+    Queue(settings, settings.dead_letter_queue).send("waits for a person")
+    results = list(Objects(settings, settings.output_bucket).keys())
+    assert len(results) == 1
+    until(lambda: "1 images answered" in first.text())
+
+    second = up()
+    assert second.process.wait(60) == 2
+    assert re.fullmatch(r"irs: another `irs up` runs on .*IRS_STATE_DIR=…\n", second.text())
+    assert first.process.poll() is None
+
+    processes = first.everyone()
+    assert set(processes) > {"emulator", "web", "scaler", "instances"}
+    assert first.end(signal.SIGINT) == 0
+    assert gone(processes)
+    assert not first.pid_files()
+    assert not (first.state / "cloud.env").exists()
+
+    began = time.monotonic()
+    again = up()
+    again.url()
+    assert time.monotonic() - began < 30, "seconds, when the model is there already"
+    settings = again.settings()
+    assert list(Objects(settings, settings.output_bucket).keys()) == results
+    dead = Queue(settings, settings.dead_letter_queue)
+    assert [m.body for m in dead.receive()] == ["waits for a person"]
+    assert len(Fleet(settings).describe()) <= 1, "the last run's instances ended with it"
+    assert again.end() == 0
+
+
+def test_what_dies_is_started_again_but_not_the_cloud(up: Callable[..., Up]) -> None:
+    running = up()
+    url = running.url()
+    processes = running.everyone()
+    for name in ("web", "scaler", "instances"):
+        os.kill(processes[name][0], signal.SIGKILL)
+    until(lambda: all(f"{n} started again" in running.text() for n in ("web", "scaler", "instances")))
+    assert "web ended with code -9" in running.text()
+    until(lambda: ready(url))
+
+    processes = running.everyone()
+    os.kill(processes["emulator"][0], signal.SIGKILL)
+    assert running.process.wait(120) == 1
+    assert "the embedded cloud has ended" in running.text()
+    assert gone(processes)
+
+
+def ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url + "/readyz", timeout=5) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@LINUX
+def test_a_kill_of_the_supervisor_ends_the_rest(up: Callable[..., Up]) -> None:
+    running = up()
+    running.url()
+    processes = running.everyone()
+    running.process.kill()
+    running.process.wait(20)
+    until(lambda: gone(processes))
+    assert (running.state / "cloud.env").exists(), "it had no time to remove it"
+    # What it left does not make the next one take the dead cloud for somebody else's.
+    again = up()
+    again.url()
+    assert again.end() == 0
+
+
+def test_a_second_signal_ends_it_at_once(up: Callable[..., Up]) -> None:
+    running = up()
+    running.url()
+    processes = running.everyone()
+    instance = next(pid for name, (pid, _) in processes.items() if name.startswith("i-"))
+    os.kill(instance, signal.SIGSTOP)  # it would take its whole grace
+    running.process.send_signal(signal.SIGINT)
+    until(lambda: "stopping" in running.text())
+    began = time.monotonic()
+    assert running.end(signal.SIGINT) == 130
+    assert time.monotonic() - began < 20
+    assert gone(processes)
+
+
+@pytest.mark.parametrize("name", ["IRS_PORT", "IRS_CLOUD_PORT"])
+def test_a_taken_port_is_said_before_anything_starts(up: Callable[..., Up], name: str) -> None:
+    with bind(0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = up(**{name: str(port)})
+        assert refused.process.wait(60) == 2
+    assert re.fullmatch(rf"irs: port {port} .*in use.*{name}=\d+\n", refused.text())
+    assert not (refused.state / "logs").exists()
+
+
+def test_no_create_says_what_is_missing(up: Callable[..., Up]) -> None:
+    refused = up("--no-create")
+    assert refused.process.wait(120) == 2
+    assert "✗ queue cc21cprk-input-queue: missing" in refused.text()
+    assert not refused.pid_files()
+
+
+def test_a_model_that_cannot_be_made_ready_stops_the_start(up: Callable[..., Up]) -> None:
+    refused = up(IRS_MODEL="no_such_model")
+    assert refused.process.wait(120) == 1
+    assert "no_such_model" in refused.text().splitlines()[-2]
+    assert not refused.pid_files()
+
+
+def test_another_endpoint_is_used_as_it_is(up: Callable[..., Up], moto_cloud: Any) -> None:
+    running = up(IRS_AWS_ENDPOINT_URL=moto_cloud.endpoint, IRS_AWS_ACCESS_KEY_ID="test",
+                 IRS_AWS_SECRET_ACCESS_KEY="test", IRS_CLUSTER="elsewhere")
+    running.url()
+    assert set(running.processes()) == {"web", "scaler"}
+    assert not (running.state / "cloud.env").exists()
+    assert Fleet(moto_cloud.fresh(cluster="elsewhere")).describe() == []
+    assert running.end() == 0
