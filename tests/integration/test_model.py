@@ -48,14 +48,6 @@ def photographs(preprocess: images.Preprocess) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def model_dir(tmp_path_factory):
-    """A directory with the default model's export, made by a child process as a worker would."""
-    directory = tmp_path_factory.mktemp("models")
-    export.in_subprocess(settings.build({"model_dir": directory}))
-    return directory
-
-
-@pytest.fixture(scope="session")
 def both(model_dir):
     """The two engines on the default model."""
     return [engine.load(settings.build({"model_dir": model_dir, "engine": name}))

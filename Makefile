@@ -1,0 +1,34 @@
+# `make up` starts everything here, `make test` runs every test; both need Python >= 3.11,
+# make and pip packages, nothing more. Another Python: make PYTHON=python3.12 up
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Every recipe line execs what it runs, so that make's child is the thing itself: a signal
+# sent to make reaches it, and no shell in between dies in its place.
+READY = @command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; name one: make PYTHON=python3.12 $@" >&2; exit 2; }; \
+	exec $(PYTHON) scripts/bootstrap.py
+
+.PHONY: help up test lint venv clean
+
+help:
+	@echo "make up      install, then start cloud, web tier and scaler here; Ctrl-C stops them"
+	@echo "make test    install, then lint and run every test; one file: make test ARGS=tests/unit/test_cli.py"
+	@echo "make lint    install, then lint"
+	@echo "make venv    install into .venv only"
+	@echo "make clean   remove .venv and caches; .irs (images, queues, models) stays"
+
+up:
+	$(READY) $(BIN)/irs up $(ARGS)
+
+test: lint
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+lint:
+	$(READY) $(BIN)/ruff check
+
+venv:
+	$(READY)
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -not -path './.irs/*' -prune -exec rm -rf {} +

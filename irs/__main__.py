@@ -1,0 +1,5 @@
+"""``python -m irs`` is the `irs` command."""
+
+from irs.cli import main
+
+main()
