@@ -8,12 +8,13 @@ BIN := .venv/bin
 READY = @command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; name one: make PYTHON=python3.12 $@" >&2; exit 2; }; \
 	exec $(PYTHON) scripts/bootstrap.py
 
-.PHONY: help up test lint venv clean
+.PHONY: help up test lint bench venv clean
 
 help:
 	@echo "make up      install, then start cloud, web tier and scaler here; Ctrl-C stops them"
 	@echo "make test    install, then lint and run every test; one file: make test ARGS=tests/unit/test_cli.py"
 	@echo "make lint    install, then lint"
+	@echo "make bench   install, then compare scaling policies: make bench ARGS='--traces DIR' (docs/scaling.md)"
 	@echo "make venv    install into .venv only"
 	@echo "make clean   remove .venv and caches; .irs (images, queues, models) stays"
 
@@ -25,6 +26,9 @@ test: lint
 
 lint:
 	$(READY) $(BIN)/ruff check
+
+bench:
+	$(READY) $(BIN)/python bench/scaling.py $(ARGS)
 
 venv:
 	$(READY)

@@ -106,6 +106,21 @@ def doctor(as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be done and why, and do nothing.")
+@click.option("--once", is_flag=True, help="One round, then exit.")
+def scale(dry_run: bool, once: bool) -> None:
+    """Keep the right number of instances running.
+
+    Looks at queue and fleet every few seconds; SIGTERM or Ctrl-C ends it. Several may run:
+    one acts, and another takes over when it dies. Exit code 1 where --once could not look,
+    or another scaler acts.
+    """
+    from irs.scaler import __main__ as scaler
+
+    raise SystemExit(scaler.scale(once=once, dry_run=dry_run))
+
+
+@cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…",
                 type=click.Path(path_type=Path))
 @click.option("--url", help="The service.  [default: http://IRS_HOST:IRS_PORT]")
@@ -133,6 +148,50 @@ def classify(files: tuple[Path, ...], url: str | None, wait: float, as_json: boo
             else:
                 click.echo(outcome.line, err=not outcome.ok)
     raise SystemExit(FAILED if failed else 0)
+
+
+@cli.command()
+@click.argument("traces", nargs=-1, metavar="[TRACE]…", type=click.Path(path_type=Path))
+@click.option("--synthetic", multiple=True, metavar="NAME", help="burst, diurnal or coursework.")
+@click.option("--from-log", type=click.Path(path_type=Path), metavar="FILE",
+              help="Replay what a running scaler logged (JSON lines): what would it have cost?")
+@click.option("--policy", multiple=True, metavar="NAME[:KEY=NUMBER,…]",
+              help="Only these policies.  [default: all, as documented]")
+@click.option("--wait", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
+              metavar="SECONDS", help="Target: how long a message may wait.")
+@click.option("--lag", type=click.FloatRange(min=0), default=0, show_default=True, metavar="SECONDS",
+              help="How late the queue's counts are.")
+@click.option("--noise", type=click.FloatRange(min=0), default=0, show_default=True, metavar="SHARE",
+              help="Relative standard deviation of the counts.")
+@click.option("--outage", multiple=True, nargs=2, type=click.FloatRange(min=0), metavar="FROM TO",
+              help="Seconds between which EC2 has no capacity.")
+@click.option("--crashes", type=click.FloatRange(min=0), default=0, metavar="SECONDS",
+              help="Mean life of an instance before it crashes.  [default: none does]")
+@click.option("--service", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="An image on an instance.  [default: 1, or as logged]")
+@click.option("--boot", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="Median boot.  [default: 50, or as logged]")
+@click.option("--cap", type=click.IntRange(min=1), default=19, show_default=True, help="Instances at most.")
+@click.option("--peak", type=click.FloatRange(min=0), default=14, show_default=True, metavar="RATE",
+              help="Requests/s that traces are scaled to; 0: as they are.")
+@click.option("--price", type=click.FloatRange(min=0), metavar="DOLLARS", help="An instance-hour.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--no-bound", is_flag=True, help="Skip the lower bound, which takes longest.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write figures.")
+@click.option("--plot", "plot_path", type=click.Path(path_type=Path), metavar="FILE",
+              help="Draw queue, fleet and wait over time (.png).")
+def simulate(**given: Any) -> None:
+    """Compare scaling policies on a trace.
+
+    Runs this service's policies and emulations of others' over arrivals, and says what each
+    costs and how long messages wait. docs/scaling.md explains the table.
+    """
+    if not (given["traces"] or given["synthetic"] or given["from_log"]):
+        raise click.UsageError("name a trace file, --synthetic or --from-log")
+    from irs.simulate import command
+
+    files = {name: given.pop(name) for name in ("json_path", "plot_path")}
+    command.run(command.options(**given), say=click.echo, **files)
 
 
 @cli.group()

@@ -123,7 +123,7 @@ class NotFound(Permanent):
 
 
 class AlreadyExists(Permanent):
-    """A create-once write found an object there."""
+    """A create-once write found an object there, or a conditional one found it changed."""
 
 
 class AccessDenied(Permanent):

@@ -120,14 +120,28 @@ class Settings(BaseSettings):
     cluster: str = Field("irs", pattern=r"^[A-Za-z0-9_-]{1,40}$")
     ami: str = Field("ami-0ee8cf7b8a34448a6", pattern=r"^ami-[0-9a-f]{8,17}$")
     instance_type: str = "c7i.large"
+    #: tried in this order where EC2 has no `instance_type`
+    instance_types: Csv = ()
+    #: spot instances in place of on-demand ones
+    spot: bool = False
     instance_name: str = Field("AppTier-Instance", pattern=r"^[A-Za-z0-9_.-]{1,100}$")
     instance_profile: str | None = None
     subnet_ids: Csv = ()
     security_group_ids: Csv = ()
     min_instances: int = Field(0, ge=0)
     max_instances: int = Field(19, ge=1)
+    #: stopped instances kept, to be started before any is launched
+    warm_pool: int = Field(0, ge=0)
+    scaler_policy: Literal["predictive", "seed", "target"] = "predictive"
+    #: seconds that a message may wait in the queue
+    target_wait: Seconds = 30.0
     #: seconds between the scaler's observations
     scaler_interval: Seconds = 3.0
+    #: where the scaler serves its metrics; off: nowhere, 0: a free port
+    scaler_metrics_port: Annotated[int | None, BeforeValidator(_off_to_none)] = Field(
+        None, ge=0, le=65_535)
+    #: seconds from launch to the first report, after which an instance is replaced
+    boot_deadline: Seconds = 300.0
     #: seconds without work after which an instance shuts itself down; off: never
     idle_shutdown: OptionalSeconds = None
     #: seconds that a stopping worker gives to what it has in flight
@@ -145,7 +159,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["pretty", "json"] = "pretty"
 
-    @field_validator("subnet_ids", "security_group_ids", mode="before")
+    @field_validator("subnet_ids", "security_group_ids", "instance_types", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -185,6 +199,9 @@ class Settings(BaseSettings):
             )
         if self.input_bucket == self.output_bucket:
             raise ValueError(f"{PREFIX}INPUT_BUCKET and {PREFIX}OUTPUT_BUCKET must differ")
+        if self.spot and self.warm_pool:
+            # EC2 stops a spot instance only under a persistent request, which restarts it by itself.
+            raise ValueError(f"{PREFIX}SPOT and {PREFIX}WARM_POOL exclude each other")
         if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
             raise ValueError(
                 f"{PREFIX}AWS_ACCESS_KEY_ID and {PREFIX}AWS_SECRET_ACCESS_KEY go together"
@@ -227,9 +244,14 @@ def unknown(environ: Mapping[str, str | None] | None = None) -> list[tuple[str, 
                     if name.upper().startswith(PREFIX) and name.upper() not in known)
     # Without the prefix, which all have in common and which would make all of them alike.
     fields = [name.removeprefix(PREFIX) for name in known]
-    return [(stray, next((PREFIX + near for near in difflib.get_close_matches(
-                stray.upper().removeprefix(PREFIX), fields, n=1, cutoff=0.7)), None))
-            for stray in strays]
+    return [(stray, _nearest(stray.upper().removeprefix(PREFIX), fields)) for stray in strays]
+
+
+def _nearest(stray: str, fields: list[str]) -> str | None:
+    near = difflib.get_close_matches(stray, fields, n=3, cutoff=0.7)
+    # Of names that are as close: letters that have changed places are the commonest slip.
+    near.sort(key=lambda name: sorted(name) != sorted(stray))
+    return PREFIX + near[0] if near else None
 
 
 def _one_line(exc: ValidationError) -> str:

@@ -32,6 +32,8 @@ _NOT_FOUND = frozenset({
 _EXISTS = frozenset({
     "PreconditionFailed", "412", "ConditionalRequestConflict", "QueueAlreadyExists",
     "BucketAlreadyOwnedByYou", "BucketAlreadyExists", "QueueNameExists",
+    # A launch of that ClientToken is there, made with other parameters.
+    "IdempotentParameterMismatch",
 })
 _DENIED = frozenset({
     "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure",

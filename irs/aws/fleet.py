@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from irs.aws import clients
 from irs.aws.faults import translated
@@ -14,6 +15,8 @@ from irs.settings import Settings
 CLUSTER_TAG = "irs:cluster"
 ROLE_TAG = "irs:role"
 ROLE = "app"
+#: names what an instance was told at its launch: one of an older mind is not started again
+VERSION_TAG = "irs:version"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +30,8 @@ class Instance:
     name: str
     type: str
     launched_at: datetime
+    #: what `Fleet.launch` was given; empty where it was not
+    version: str = ""
 
     @property
     def active(self) -> bool:
@@ -58,19 +63,24 @@ class Fleet:
                         found.append(Instance(
                             id=raw["InstanceId"], state=raw["State"]["Name"],
                             name=tags.get("Name", ""), type=raw.get("InstanceType", ""),
-                            launched_at=raw["LaunchTime"]))
+                            launched_at=raw["LaunchTime"], version=tags.get(VERSION_TAG, "")))
         return sorted(found, key=lambda i: (i.launched_at, i.id))
 
-    def launch(self, name: str, *, token: str, user_data: str) -> Instance:
+    def launch(self, name: str, *, token: str, user_data: str, type: str | None = None,
+               subnet: str | None = None, spot: bool = False, version: str = "") -> Instance:
         """One instance; ``token`` (ClientToken) makes a repeat of the call return the first.
 
-        Raises `errors.NoCapacity` where EC2 has none.
+        ``type`` and ``subnet`` default to the settings' first. Raises `errors.NoCapacity`
+        where EC2 has none.
         """
         s = self._settings
+        type, subnet = type or s.instance_type, subnet or next(iter(s.subnet_ids), None)
         tags = [{"Key": "Name", "Value": name}, {"Key": CLUSTER_TAG, "Value": s.cluster},
                 {"Key": ROLE_TAG, "Value": ROLE}]
-        request = {
-            "ImageId": s.ami, "InstanceType": s.instance_type, "MinCount": 1, "MaxCount": 1,
+        if version:
+            tags.append({"Key": VERSION_TAG, "Value": version})
+        request: dict[str, Any] = {
+            "ImageId": s.ami, "InstanceType": type, "MinCount": 1, "MaxCount": 1,
             "ClientToken": token,
             # Base64 is botocore's work for RunInstances.
             "UserData": user_data,
@@ -83,13 +93,17 @@ class Fleet:
             request["IamInstanceProfile"] = {"Name": s.instance_profile}
         if s.security_group_ids:
             request["SecurityGroupIds"] = list(s.security_group_ids)
-        if s.subnet_ids:
-            # One subnet after the other by the token's last digit: spread without a memory.
-            request["SubnetId"] = s.subnet_ids[int(token[-1], 16) % len(s.subnet_ids)]
+        if subnet:
+            request["SubnetId"] = subnet
+        if spot:
+            # One-time: what EC2 takes back is replaced by the scaler, not by a second mind.
+            request["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": {
+                "SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}}
         with translated("EC2 RunInstances"):
             raw = self._ec2.run_instances(**request)["Instances"][0]
         return Instance(id=raw["InstanceId"], state=raw["State"]["Name"], name=name,
-                        type=s.instance_type, launched_at=raw["LaunchTime"])
+                        type=raw.get("InstanceType", type), launched_at=raw["LaunchTime"],
+                        version=version)
 
     def terminate(self, ids: Sequence[str]) -> None:
         """End the instances; each gets SIGTERM first."""

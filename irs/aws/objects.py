@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 import obstore
@@ -27,17 +28,22 @@ class Objects:
         self._store = clients.store(settings, bucket)
 
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream",
-            metadata: Mapping[str, str] | None = None, create: bool = False) -> None:
-        """Write one object, whole.
+            metadata: Mapping[str, str] | None = None, create: bool = False,
+            replaces: str | None = None) -> str:
+        """Write one object, whole; returns its ETag.
 
-        ``create`` refuses to overwrite (``If-None-Match: *``) with `errors.AlreadyExists`.
+        ``create`` refuses to overwrite (``If-None-Match: *``) and ``replaces`` to overwrite
+        anything but the object of that ETag (``If-Match``), with `errors.AlreadyExists`.
+        Where an answer was lost the refusal may be that of one's own write.
         ``metadata`` values are percent-encoded: headers carry ASCII only.
         """
         attributes = {"Content-Type": content_type}
         attributes.update({k: quote(v, safe=" ()") for k, v in (metadata or {}).items()})
+        mode: Any = "create" if create else {"e_tag": replaces} if replaces else "overwrite"
         with translated(f"S3 PUT to {self.bucket}"):
-            obstore.put(self._store, key, io.BytesIO(data), attributes=attributes,
-                        mode="create" if create else "overwrite", **_ONE_PUT)
+            answer = obstore.put(self._store, key, io.BytesIO(data), attributes=attributes,
+                                 mode=mode, **_ONE_PUT)
+        return answer["e_tag"] or ""
 
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """The object's bytes; raises `errors.NotFound`, and `errors.TooLarge` beyond ``max_bytes``."""
@@ -47,6 +53,12 @@ class Objects:
             if max_bytes is not None and size > max_bytes:
                 raise errors.TooLarge(f"object of {size} bytes; the limit is {max_bytes}")
             return bytes(answer.bytes())
+
+    def get_tagged(self, key: str) -> tuple[bytes, str]:
+        """The object's bytes and ETag, for a write that ``replaces`` it; raises `errors.NotFound`."""
+        with translated(f"S3 GET from {self.bucket}"):
+            answer = obstore.get(self._store, key)
+            return bytes(answer.bytes()), answer.meta["e_tag"] or ""
 
     def exists(self, key: str) -> bool:
         """Whether the object is there now."""
@@ -70,7 +82,12 @@ class Objects:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Keys below ``prefix``, which ends at a slash or is empty."""
+        for key, _ in self.tags(prefix):
+            yield key
+
+    def tags(self, prefix: str = "") -> Iterator[tuple[str, str]]:
+        """The same, each with its ETag, which changes with the object."""
         with translated(f"S3 LIST of {self.bucket}"):
             for page in obstore.list(self._store, prefix or None):
                 for item in page:
-                    yield item["path"]
+                    yield item["path"], item["e_tag"] or ""

@@ -1,25 +1,35 @@
-"""Turns decisions into EC2 calls, and remembers what DescribeInstances does not show yet."""
+"""Turns decisions into EC2 calls that are neither doubled nor forgotten.
+
+What is to be called is written to the journal first (`irs.domain.journal`), under a token
+that makes a repeat the same launch. An intent stays until its outcome is known: it is
+called again each tick, by this process or by its successor, and counts as an instance that
+boots meanwhile. `docs/scaler.md` walks through what happens when the scaler dies where.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from irs import errors, log
 from irs.aws.fleet import Instance
+from irs.domain.journal import How, Intent, Journal, Leave
+from irs.domain.observing import Report
 from irs.domain.scaling import Action, InstanceView, Launch, Terminate
 from irs.scaler import userdata
+from irs.scaler.ending import Endings
+from irs.scaler.ledger import Entry, Ledger
+from irs.scaler.pools import Pools
 from irs.settings import Settings
 
-#: Seconds that a launch of ours counts although DescribeInstances does not show it; AWS
-#: says "usually seconds", and a launch forgotten too early is a launch too many.
-UNSEEN = 30.0
-#: Seconds before the first launch after one that EC2 had no capacity for; doubled up to
-#: the second number while that goes on. AWS advises to wait "a few minutes".
-BACKOFF_FIRST, BACKOFF_MOST = 6.0, 300.0
+#: Seconds after which an intent that nothing came of is given up; a launch that happened
+#: has long been described by then.
+INTENT_LIFE = 120.0
+#: Seconds for which stopped instances are left alone after they could not be started.
+NO_START = 60.0
 
 _log = log.get("scaler")
 
@@ -28,150 +38,222 @@ class Machines(Protocol):
     """What the actuator wants of `irs.aws.fleet.Fleet`."""
 
     def describe(self) -> list[Instance]: ...
-    def launch(self, name: str, *, token: str, user_data: str) -> Instance: ...
+    def launch(self, name: str, *, token: str, user_data: str, type: str | None = ...,
+               subnet: str | None = ..., spot: bool = ..., version: str = ...) -> Instance: ...
     def terminate(self, ids: Sequence[str]) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Intent:
-    """A launch asked for, whose outcome is unknown until an answer comes."""
-
-    name: str
-    token: str
-
-
-@dataclass(kw_only=True, slots=True)
-class _Ledger:
-    """The fleet as best known: the last describe, and what it must be missing."""
-
-    #: launched by us, not described yet
-    unseen: dict[str, InstanceView] = field(default_factory=dict)
-    #: active in the last describe
-    described: dict[str, InstanceView] = field(default_factory=dict)
-
-    def merge(self, found: Sequence[InstanceView], now: datetime) -> list[InstanceView]:
-        """``found``, and the active instances that it should have held.
-
-        Those are our own launches of the last `UNSEEN` seconds, and what the describe
-        before this one showed as active: an instance that is missing once may be an
-        answer that was late or empty, one that is missing twice in a row is gone.
-        """
-        shown = {view.id for view in found}
-        self.unseen = {
-            key: view for key, view in self.unseen.items()
-            if key not in shown and now - view.launched_at < timedelta(seconds=UNSEEN)
-        }
-        missed_once = [view for key, view in self.described.items() if key not in shown]
-        self.described = {view.id: view for view in found if view.active}
-        merged = {view.id: view for view in (*missed_once, *self.unseen.values(), *found)}
-        return sorted(merged.values(), key=lambda view: (view.launched_at, view.id))
-
-    def ended(self, ids: Sequence[str]) -> None:
-        for key in ids:
-            self.unseen.pop(key, None)
-            self.described.pop(key, None)
+    def stop(self, ids: Sequence[str]) -> None: ...
+    def start(self, ids: Sequence[str]) -> None: ...
 
 
 class Actuator:
-    """Acts for one cluster.
+    """Acts for one cluster, for as long as one scaler holds its lease.
 
-    ``epoch`` names this scaler's life: with the tick and the slot it makes each launch's
-    ClientToken, so that a launch repeated after a lost answer is the same launch.
+    ``epoch`` names that time: with the tick and the slot it makes each launch's
+    ClientToken. ``journal`` is what the last holder left. ``record`` writes this one's
+    journal and raises where that cannot be known to have worked; ``held`` tells whether
+    the lease still is.
     """
 
-    def __init__(self, settings: Settings, machines: Machines, *, epoch: str) -> None:
+    def __init__(self, settings: Settings, machines: Machines, *, epoch: str,
+                 journal: Journal | None = None, record: Callable[[], None] = lambda: None,
+                 held: Callable[[], bool] = lambda: True) -> None:
+        journal = journal or Journal()
         self._machines = machines
-        self._cluster = settings.cluster
-        self._prefix = settings.instance_name
+        self._settings = settings
         self._user_data = userdata.build(settings)
+        self._version = hashlib.sha256(f"{settings.ami}\n{self._user_data}".encode()).hexdigest()[:12]
         self._epoch = epoch
-        self._ledger = _Ledger()
-        self._intents: list[_Intent] = []
-        self._names: set[str] = set()
-        self._no_launch_before: datetime | None = None
-        self._backoff = BACKOFF_FIRST
+        self._record, self._held = record, held
+        self._pools = Pools(settings)
+        self._ledger = Ledger(journal.fleet)
+        self._intents = list(journal.intents)
+        self._endings = Endings(machines, journal.leaving)
+        self._looks = 0
+        self._no_start_before: datetime | None = None
 
-    def fleet(self, now: datetime) -> tuple[InstanceView, ...]:
-        """The cluster's instances; raises `errors.CloudError`."""
-        found = [InstanceView(id=i.id, state=i.state, launched_at=i.launched_at, name=i.name)
-                 for i in self._machines.describe()]
-        merged = self._ledger.merge(found, now)
-        # A stopped instance keeps its name; a terminated one is not described at all.
-        self._names = {view.name for view in merged}
-        self._intents = [i for i in self._intents if i.name not in self._names]
-        return tuple(merged)
+    # -- looking -------------------------------------------------------------------------
+    def fleet(self, now: datetime, reports: Mapping[str, Report] | None = None) -> tuple[InstanceView, ...]:
+        """The cluster's instances, intents among them; raises `errors.CloudError`."""
+        found = self._machines.describe()
+        known, reports = set(self._ledger.entries), reports or {}
+        self._ledger.merge(found, now, reports)
+        self._looks += 1
+        intended = {intent.name for intent in self._intents}
+        for instance in found:
+            if instance.id not in known and instance.name not in intended:
+                _log.info("scaler.adopted", instance=instance.id, name=instance.name, state=instance.state)
+        names = self._ledger.names()
+        self._intents = [i for i in self._intents if i.name not in names and not self._given_up(i, now)]
+        self._endings.forget(self._ledger.entries)
+        return self.views(now, reports)
+
+    def views(self, now: datetime, reports: Mapping[str, Report] | None = None) -> tuple[InstanceView, ...]:
+        """The same without another call."""
+        return self._ledger.views(now, reports or {}, self._endings.leaving, self._intents)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The fleet as best known."""
+        return self._ledger
+
+    @property
+    def endings(self) -> Endings:
+        """The instances that are to end."""
+        return self._endings
 
     def waits(self, now: datetime) -> bool:
-        """Whether launches are held back because EC2 had no capacity a moment ago."""
-        return self._no_launch_before is not None and now < self._no_launch_before
+        """Whether launches are held back because no pool had capacity a moment ago."""
+        return self._pools.best(now) is None
 
+    def noted(self) -> dict[str, Any]:
+        """The fields of the journal that are the actuator's."""
+        return {"intents": tuple(self._intents), "leaving": dict(self._endings.leaving),
+                "fleet": self._ledger.members()}
+
+    # -- acting --------------------------------------------------------------------------
     def act(self, actions: Sequence[Action], *, tick: int, now: datetime) -> None:
-        """Do it. A call that fails is logged, and the next tick decides anew."""
+        """Do it. An EC2 call that fails is logged, and repeated or decided anew next tick.
+
+        Raises what ``record`` raises, and then has called nothing.
+        """
+        wanted = sum(action.count for action in actions if isinstance(action, Launch))
         for action in actions:
-            match action:
-                case Launch():
-                    self._launch(action.count, tick, now)
-                case Terminate():
-                    self._terminate(action.ids)
-
-    def _launch(self, count: int, tick: int, now: datetime) -> None:
-        if self.waits(now):
+            if isinstance(action, Terminate):
+                self.end(action.ids, now)
+        starts = self._plan(wanted, tick, now)
+        surplus = self._surplus(starts)
+        if not (self._intents or starts or surplus or self._endings.pending
+                or self._endings.unpublished):
             return
-        # Launches whose answer was lost come first, under their own tokens: should they
-        # have happened, the call returns those instances and nothing is doubled.
-        for slot in range(count):
-            intent = self._intents[0] if self._intents else self._new_intent(tick, slot)
-            try:
-                instance = self._machines.launch(
-                    intent.name, token=intent.token, user_data=self._user_data)
-            except errors.Retryable as exc:
-                _log.warning("scaler.launch_unknown", name=intent.name, error=str(exc))
-                return
-            except errors.NoCapacity as exc:
-                self._intents.remove(intent)
-                self._hold_back(now, exc)
-                return
-            except errors.CloudError as exc:
-                self._intents.remove(intent)
-                _log.error("scaler.launch_failed", name=intent.name, error=str(exc), code=exc.code)
-                return
-            self._intents.remove(intent)
-            self._backoff = BACKOFF_FIRST
-            self._no_launch_before = None
-            self._record(instance, now)
+        self._record()
+        self._endings.unpublished = False
+        self._start(starts, now)
+        self._launch(now)
+        self._endings.carry_out(self._ledger, now)
+        self._endings.terminate(surplus, self._ledger, now)
 
-    def _record(self, instance: Instance, now: datetime) -> None:
-        if instance.state not in ("pending", "running"):
+    def end(self, ids: Sequence[str], now: datetime, *, itself: bool = False) -> None:
+        """These instances are to end; ``itself``: they asked, and make the call."""
+        for instance_id in ids:
+            entry = self._ledger.entries.get(instance_id)
+            if entry is not None and entry.active:  # an intent has nothing to end yet
+                self._endings.add(instance_id, Leave(how=self._how(entry), since=now, itself=itself))
+
+    def _how(self, entry: Entry) -> How:
+        stopping = sum(leave.how == "stop" for leave in self._endings.leaving.values())
+        pooled = {e.id for e in self._ledger.pool()} - set(self._endings.leaving)
+        room = self._settings.warm_pool > len(pooled) + stopping
+        return "stop" if room and entry.version == self._version else "terminate"
+
+    def _plan(self, wanted: int, tick: int, now: datetime) -> list[str]:
+        """Stopped instances to start; intents for the rest. Never above the maximum."""
+        room = self._settings.max_instances - len(self._ledger.active()) - len(self._intents)
+        wanted = min(wanted, room)
+        starts: list[str] = []
+        if self._settings.warm_pool and not (self._no_start_before and now < self._no_start_before):
+            ready = [e.id for e in self._ledger.pool()
+                     if e.state == "stopped" and e.version == self._version]
+            starts = ready[:max(0, wanted)]
+        for slot in range(wanted - len(starts)):
+            pool = self._pools.best(now, slot)
+            if pool is None:
+                break
+            self._intents.append(Intent(
+                name=self._free_name(), type=pool[0], subnet=pool[1], since=now,
+                origin=f"{self._settings.cluster}/{self._epoch}/{tick}/{slot}"))
+        return starts
+
+    def _surplus(self, starts: Sequence[str]) -> list[str]:
+        """Stopped instances that the warm pool has no use for: too many, or of an older mind."""
+        if not self._settings.warm_pool:
+            return []  # stopped by a person, for all we know
+        stopped = [e for e in self._ledger.pool() if e.state == "stopped" and e.id not in starts]
+        good = [e for e in stopped if e.version == self._version]
+        return [e.id for e in stopped if e.version != self._version] + [
+            e.id for e in good[self._settings.warm_pool:]]
+
+    def _free_name(self) -> str:
+        taken = self._ledger.names() | {intent.name for intent in self._intents}
+        number = 1
+        while f"{self._settings.instance_name}-{number}" in taken:
+            number += 1
+        return f"{self._settings.instance_name}-{number}"
+
+    def _given_up(self, intent: Intent, now: datetime) -> bool:
+        # A first look may be late; two that do not show it, so long after, are believed.
+        return now - intent.since > timedelta(seconds=INTENT_LIFE) and self._looks > 1
+
+    def _start(self, ids: Sequence[str], now: datetime) -> None:
+        if not ids:
+            return
+        try:
+            self._machines.start(ids)
+        except errors.CloudError as exc:
+            # Launched instead, next tick, unless it was only the call that failed.
+            if not isinstance(exc, errors.Retryable):
+                self._no_start_before = now + timedelta(seconds=NO_START)
+            _log.warning("scaler.start_failed", instances=list(ids), error=str(exc), code=exc.code)
+            return
+        self._ledger.became(ids, "pending", now)
+        _log.info("scaler.started_instances", instances=list(ids))
+
+    def _launch(self, now: datetime) -> None:
+        """Call every intent once, and those whose pool had nothing again elsewhere."""
+        todo = [i for i in self._intents if now - i.since <= timedelta(seconds=INTENT_LIFE)]
+        while todo:
+            elsewhere: list[Intent] = []
+            for intent in todo:
+                if not self._held():
+                    _log.warning("scaler.lease_ran_out", intents=len(self._intents))
+                    return
+                outcome = self._call(intent, now)
+                if outcome == "unanswered":
+                    return  # throttled, or no EC2 for the moment: the rest waits as well
+                if outcome == "exhausted":
+                    elsewhere.append(intent)
+            todo = [new for slot, old in enumerate(elsewhere) if (new := self._move(old, now, slot))]
+            if todo:
+                self._record()  # another pool is another launch
+
+    def _move(self, intent: Intent, now: datetime, slot: int) -> Intent | None:
+        self._intents.remove(intent)
+        pool = self._pools.best(now, slot)
+        if pool is None:
+            return None
+        moved = replace(intent, type=pool[0], subnet=pool[1])
+        self._intents.append(moved)
+        return moved
+
+    def _call(self, intent: Intent, now: datetime) -> str:
+        """One RunInstances; what became of it."""
+        pool = (intent.type, intent.subnet)
+        try:
+            instance = self._machines.launch(
+                intent.name, token=intent.token, user_data=self._user_data, type=intent.type,
+                subnet=intent.subnet or None, spot=self._settings.spot, version=self._version)
+        except errors.Retryable as exc:
+            _log.warning("scaler.launch_unknown", name=intent.name, error=str(exc), code=exc.code)
+            return "unanswered"
+        except errors.AlreadyExists as exc:
+            # Launched before our settings changed; it will be described.
+            _log.info("scaler.launch_exists", name=intent.name, error=str(exc), code=exc.code)
+            return "there"
+        except errors.NoCapacity as exc:
+            if seconds := self._pools.exhausted(pool, now):
+                _log.warning("scaler.no_capacity", error=str(exc), code=exc.code, type=intent.type,
+                             subnet=intent.subnet, retry_in=seconds)
+            return "exhausted"
+        except errors.CloudError as exc:
+            self._intents.remove(intent)
+            _log.error("scaler.launch_failed", name=intent.name, error=str(exc), code=exc.code)
+            return "failed"
+        self._intents.remove(intent)
+        self._pools.served(pool)
+        if not instance.active:
             # A repeated token names an instance that has ended since; its name is free.
             _log.info("scaler.launch_ended", instance=instance.id, state=instance.state)
-            return
-        # By the scaler's clock: how long it may stay unseen is counted from here.
-        self._ledger.unseen[instance.id] = InstanceView(
-            id=instance.id, state="pending", launched_at=now, name=instance.name)
-        self._names.add(instance.name)
-        _log.info("scaler.launched", instance=instance.id, name=instance.name, type=instance.type)
-
-    def _new_intent(self, tick: int, slot: int) -> _Intent:
-        taken = self._names | {intent.name for intent in self._intents}
-        number = 1
-        while f"{self._prefix}-{number}" in taken:
-            number += 1
-        text = f"{self._cluster}/{self._epoch}/{tick}/{slot}"
-        # 64 hex digits: exactly what a ClientToken may be long.
-        intent = _Intent(name=f"{self._prefix}-{number}", token=hashlib.sha256(text.encode()).hexdigest())
-        self._intents.append(intent)
-        return intent
-
-    def _hold_back(self, now: datetime, exc: errors.NoCapacity) -> None:
-        self._no_launch_before = now + timedelta(seconds=self._backoff)
-        _log.warning("scaler.no_capacity", error=str(exc), code=exc.code, retry_in=self._backoff)
-        self._backoff = min(2 * self._backoff, BACKOFF_MOST)
-
-    def _terminate(self, ids: Sequence[str]) -> None:
-        try:
-            self._machines.terminate(ids)
-        except errors.CloudError as exc:
-            _log.warning("scaler.terminate_failed", instances=list(ids), error=str(exc))
-            return
-        self._ledger.ended(ids)
-        _log.info("scaler.terminated", instances=list(ids))
+            return "ended"
+        self._ledger.launched(instance, now)
+        _log.info("scaler.launched", instance=instance.id, name=instance.name, type=instance.type,
+                  subnet=intent.subnet)
+        return "launched"

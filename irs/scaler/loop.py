@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
+import socket
 import threading
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 from irs import errors, log
 from irs.aws.fleet import Fleet
+from irs.aws.objects import Objects
 from irs.aws.queues import Depth, Queue
-from irs.domain import scaling
-from irs.scaler.actuator import Actuator
+from irs.domain import journal, scaling, tending
+from irs.domain.observing import FRESH
+from irs.scaler.actuator import Actuator, Machines
+from irs.scaler.lease import RENEW, Lease, Lost, Store
+from irs.scaler.reports import Shelf
+from irs.scaler.senses import Senses
+from irs.scaler.telling import Teller
 from irs.settings import Settings
+
+#: For how long an instance must look overdue: reports that were deleted are there again.
+SURE = timedelta(seconds=FRESH)
 
 _log = log.get("scaler")
 
@@ -25,74 +38,215 @@ class Countable(Protocol):
     def depth(self) -> Depth: ...
 
 
+class Bucket(Store, Shelf, Protocol):
+    """What the scaler wants of `irs.aws.objects.Objects`."""
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 class Scaler:
-    """One scaler of one cluster; `tick` is one round."""
+    """One scaler of one cluster; `tick` is one round. Not thread-safe.
 
-    def __init__(self, settings: Settings, *, queue: Countable, actuator: Actuator,
-                 now: Callable[[], datetime] = _utc_now, dry_run: bool = False) -> None:
-        self._policy = scaling.Policy(min=settings.min_instances, max=settings.max_instances)
-        self._queue = queue
-        self._actuator = actuator
+    ``holder`` names this process and no other one. Without a lease nothing is done:
+    another scaler of the cluster does it.
+    """
+
+    def __init__(self, settings: Settings, *, queue: Countable, machines: Machines, objects: Bucket,
+                 holder: str, now: Callable[[], datetime] = _utc_now,
+                 clock: Callable[[], float] = time.monotonic, dry_run: bool = False) -> None:
+        self._settings = settings
+        self._policy = scaling.Policy(
+            min=settings.min_instances, max=settings.max_instances, name=settings.scaler_policy,
+            target_wait=settings.target_wait, interval=settings.scaler_interval)
+        self._machines = machines
         self._now = now
         self._dry_run = dry_run
-        self._trouble = ""
+        self._holder = holder
+        self._lease = Lease(objects, journal.key(settings.cluster), holder=holder, clock=clock)
+        self._senses = Senses(settings, queue, objects)
+        self._actuator: Actuator | None = None
+        self._teller = Teller(self._policy, clock=clock, dry_run=dry_run)
+        self._standby = False
+        self._fruitless: int | None = 0
+        #: instances past their boot deadline, and since when that was seen
+        self._late: dict[str, datetime] = {}
         #: what the last round left for the next
         self.state = scaling.State()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process may act now."""
+        return self._actuator is not None and (self._dry_run or self._lease.held)
+
+    @property
+    def decision(self) -> Mapping[str, Any]:
+        """The last one, as JSON; empty before the first."""
+        return self._teller.decision
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """What was decided since the process began: decisions, launch, terminate."""
+        return self._teller.totals
 
     def tick(self) -> bool:
         """One round; False where AWS could not be asked, and then nothing is done."""
         try:
-            observation = self._observe()
+            actuator = self._lead()
+            if actuator is None:
+                return True
+            seen = self._observe(actuator)
+        except Lost as exc:
+            self._step_down(str(exc))
+            return True
         except errors.CloudError as exc:
-            self._unwell(exc)
+            self._teller.trouble("scaler.cannot_observe", exc)
             return False
-        if self._trouble:
-            self._trouble = ""
-            _log.info("scaler.recovered")
+        self._teller.well()
         before = self.state
-        self.state, actions = scaling.tick(observation, before, self._policy)
-        self._report(observation, actions, changed=self.state.verdict != before.verdict)
+        self.state, actions = scaling.tick(seen, before, self._policy)
+        actions = (*self._tend(actuator, seen, actions), *actions)
+        self._teller.decided(self.state, seen, actions, changed=self.state.verdict != before.verdict,
+                             waits=actuator.waits(seen.now))
+        return self._dry_run or self._act(actuator, actions, before.tick, seen.now)
+
+    def keep(self) -> None:
+        """Between rounds: renew the lease, or look whether it can be had."""
         if not self._dry_run:
-            self._actuator.act(actions, tick=before.tick, now=observation.now)
-        return True
+            try:
+                self._lead()
+            except Lost as exc:
+                self._step_down(str(exc))
+            except errors.CloudError as exc:
+                self._teller.trouble("scaler.cannot_observe", exc)
 
-    def _observe(self) -> scaling.Observation:
-        depth = self._queue.depth()
+    def close(self) -> None:
+        """Hand the lease back, so that another scaler need not wait for it to run out."""
+        try:
+            if self.leads and not self._dry_run:
+                self._record()
+            self._lease.release()
+        except (Lost, errors.CloudError) as exc:
+            _log.warning("scaler.not_released", error=str(exc))
+        self._actuator = None
+
+    # -- the lease -----------------------------------------------------------------------
+    def _lead(self) -> Actuator | None:
+        """The actuator, if this process may act; raises `Lost` and `errors.CloudError`."""
+        if self._dry_run:
+            self._actuator = self._actuator or Actuator(self._settings, self._machines, epoch="dry")
+            return self._actuator
+        if self._actuator is not None:
+            if self._lease.due:
+                self._record()
+            return self._actuator
+        if not self._lease.take():
+            if not self._standby:
+                self._standby = True
+                _log.info("scaler.standby", holder=self._lease.journal.holder,
+                          epoch=self._lease.journal.epoch)
+            return None
+        self._standby = False
+        left = self._lease.journal
+        _log.info("scaler.leads", epoch=left.epoch, intents=len(left.intents), fleet=len(left.fleet))
+        self._senses.remember(left)
+        self.state = scaling.State()
+        # The holder is in it as well: should the journal be lost, epochs begin anew, and
+        # the tokens of another life must never be met again.
+        self._actuator = Actuator(
+            self._settings, self._machines, epoch=f"{left.epoch}-{self._holder}", journal=left,
+            record=self._record, held=lambda: self._lease.held)
+        return self._actuator
+
+    def _record(self) -> None:
+        """Write the journal; raises `Lost` and `errors.CloudError`."""
+        noted = self._actuator.noted() if self._actuator else {}
+        self._lease.write(replace(self._lease.journal, **noted, **self._senses.noted(),
+                                  decision=self._teller.decision))
+
+    def _step_down(self, why: str) -> None:
+        _log.warning("scaler.stepped_down", why=why)
+        self._actuator = None
+        self._standby = True
+        self._late = {}
+
+    # -- a round -------------------------------------------------------------------------
+    def _observe(self, actuator: Actuator) -> scaling.Observation:
         now = self._now()
-        return scaling.Observation(visible=depth.visible, in_flight=depth.in_flight,
-                                   fleet=self._actuator.fleet(now), now=now)
+        counts = self._senses.count()
+        self._senses.listen(has_fleet=bool(actuator.ledger.entries))
+        actuator.fleet(now, self._senses.reports)
+        self._senses.fold(counts, actuator.ledger, now)
+        fleet = actuator.views(now, self._senses.reports)
+        known = self._senses.known
+        if known.boots:
+            self._fruitless = None
+        elif self._fruitless is not None:
+            fleet = tending.assume_ready(fleet, now, boot_seconds=self._policy.boot_seconds)
+        return scaling.Observation(
+            visible=counts.visible, in_flight=counts.in_flight, fleet=fleet, now=now,
+            arrived=known.arrived, finished=known.probably_finished,
+            service_seconds=known.service_seconds, boot_seconds=known.boot_seconds,
+            billed_boot_seconds=known.billed_boot_seconds)
 
-    def _report(self, seen: scaling.Observation, actions: tuple[scaling.Action, ...], *,
-                changed: bool) -> None:
-        acting = bool(actions) and not self._actuator.waits(seen.now)
-        record = _log.info if acting or changed or self._dry_run else _log.debug
-        states = [view.state for view in seen.fleet]
-        record("scaler.decision", reason=self.state.reason, tick=self.state.tick,
-               visible=seen.visible, in_flight=seen.in_flight,
-               pending=states.count("pending"), running=states.count("running"),
-               min=self._policy.min, max=self._policy.max, dry_run=self._dry_run)
+    def _tend(self, actuator: Actuator, seen: scaling.Observation,
+              actions: tuple[scaling.Action, ...]) -> tuple[scaling.Action, ...]:
+        """Replace what has not come up; let go whom the policy can spare."""
+        suspects: tuple[str, ...] = ()
+        if self._senses.hears:  # else nobody can be said to be silent
+            suspects = tending.overdue(
+                actuator.views(seen.now, self._senses.reports), seen.now,
+                deadline=self._settings.boot_deadline, fruitless=self._fruitless)
+        self._late = {i: self._late.get(i, seen.now) for i in suspects if i in actuator.ledger.entries}
+        late = tuple(i for i, since in self._late.items() if seen.now - since >= SURE)
+        if late and self._fruitless is not None:
+            self._fruitless += 1
+        if not self._dry_run:
+            self._spare(actuator, seen, actions)
+        return (scaling.Terminate(ids=late, reason=(
+            f"not ready {self._settings.boot_deadline:g} s after launch")),) if late else ()
 
-    def _unwell(self, exc: errors.CloudError) -> None:
-        # The same trouble every 3 s is one line for a person, not a thousand.
-        record = _log.debug if str(exc) == self._trouble else _log.warning
-        record("scaler.cannot_observe", error=str(exc), code=exc.code)
-        self._trouble = str(exc)
+    def _spare(self, actuator: Actuator, seen: scaling.Observation,
+               actions: tuple[scaling.Action, ...]) -> None:
+        endings = actuator.endings
+        for instance_id in self._senses.changed_their_mind(endings.leaving):
+            endings.withdraw(instance_id)
+        endings.overdue(seen.now)
+        asking = self._senses.asking(seen.now)
+        wanted_more = seen.visible or any(isinstance(a, scaling.Launch) for a in actions)
+        if asking and not wanted_more:
+            ended = {i for a in actions if isinstance(a, scaling.Terminate) for i in a.ids}
+            left = [v for v in seen.fleet if v.id not in ended]
+            # What the policy thought worth keeping of late: else it would be launched anew.
+            keep = max([self._policy.min, *(kept for _, kept in self.state.memory.keeps)])
+            spared = tending.may_leave(left, asking, keep=keep)
+            if spared:
+                actuator.end(spared, seen.now, itself=True)
+                _log.info("scaler.may_leave", instances=list(spared))
+
+    def _act(self, actuator: Actuator, actions: tuple[scaling.Action, ...], tick: int,
+             now: datetime) -> bool:
+        try:
+            actuator.act(actions, tick=tick, now=now)
+        except Lost as exc:
+            self._step_down(str(exc))
+        except errors.CloudError as exc:
+            # Nothing is called that could not be written down; the next round tries again.
+            self._teller.trouble("scaler.cannot_record", exc)
+            return False
+        self._senses.sweep(actuator.ledger, now)
+        return True
 
 
 def build(settings: Settings, *, dry_run: bool = False) -> Scaler:
-    """A scaler on the settings' queue and fleet; no call to AWS is made yet.
+    """A scaler on the settings' queue, fleet and output bucket; no call to AWS is made yet.
 
     Raises `errors.SettingsError` where a setting cannot be told to an instance.
     """
-    # A life of its own: tokens of an earlier process never meet this one's ticks.
-    epoch = f"{time.time_ns():x}-{secrets.token_hex(4)}"
-    actuator = Actuator(settings, Fleet(settings), epoch=epoch)
-    return Scaler(settings, queue=Queue(settings, settings.input_queue), actuator=actuator,
-                  dry_run=dry_run)
+    holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return Scaler(settings, queue=Queue(settings, settings.input_queue), machines=Fleet(settings),
+                  objects=Objects(settings, settings.output_bucket), holder=holder, dry_run=dry_run)
 
 
 def run(settings: Settings, stop: threading.Event, *, dry_run: bool = False) -> None:
@@ -103,10 +257,21 @@ def run(settings: Settings, stop: threading.Event, *, dry_run: bool = False) -> 
     """
     scaler = build(settings, dry_run=dry_run)
     _log.info("scaler.started", cluster=settings.cluster, queue=settings.input_queue,
-              min=settings.min_instances, max=settings.max_instances,
-              interval=settings.scaler_interval, dry_run=dry_run)
-    while not stop.is_set():
-        began = time.monotonic()
-        scaler.tick()
-        stop.wait(max(0.0, settings.scaler_interval - (time.monotonic() - began)))
+              policy=settings.scaler_policy, min=settings.min_instances,
+              max=settings.max_instances, interval=settings.scaler_interval, dry_run=dry_run)
+    due = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        stack.callback(scaler.close)
+        if settings.scaler_metrics_port is not None:
+            from irs.scaler import metrics  # the client library is for those who want it
+
+            stack.enter_context(metrics.served(settings, scaler))
+        while not stop.is_set():
+            now = time.monotonic()
+            if now >= due:
+                due = now + settings.scaler_interval
+                scaler.tick()
+            else:
+                scaler.keep()
+            stop.wait(max(0.0, min(due - time.monotonic(), RENEW)))
     _log.info("scaler.stopped", ticks=scaler.state.tick)

@@ -18,6 +18,9 @@ class _Machine:
     name: str
     user_data: str
     launched_at: datetime
+    type: str
+    subnet: str
+    version: str
     #: (from when, state), in order of time; the future included
     history: list[tuple[datetime, str]] = field(default_factory=list)
 
@@ -36,14 +39,16 @@ class MemoryFleet:
     """The methods of `irs.aws.fleet.Fleet`.
 
     ``boot`` and ``shutdown`` are in seconds. ``capacity`` is how many instances EC2 has
-    (None: enough); ``lag`` is how many seconds `describe` looks back; ``blind`` counts the
-    coming describes that answer with nothing. The last three may be changed at any time.
+    (None: enough), ``capacities`` the same for a type, a subnet or a (type, subnet);
+    ``lag`` is how many seconds `describe` looks back; ``blind`` counts the coming describes
+    that answer with nothing. The last four may be changed at any time.
     """
 
     def __init__(self, *, clock: FakeClock | SystemClock | None = None, type: str = "c7i.large",
                  boot: float = 0, shutdown: float = 0, capacity: int | None = None,
                  lag: float = 0) -> None:
         self.capacity = capacity
+        self.capacities: dict[str | tuple[str, str], int] = {}
         self.lag = lag
         self.blind = 0
         #: launch calls that started an instance, by name, in order
@@ -74,33 +79,43 @@ class MemoryFleet:
             views = [self._view(m, now) for m in self._machines.values()]
         return [v for v in views if v is not None and v.active]
 
-    def launch(self, name: str, *, token: str, user_data: str) -> Instance:
+    def launch(self, name: str, *, token: str, user_data: str, type: str | None = None,
+               subnet: str | None = None, spot: bool = False, version: str = "") -> Instance:
         """One instance; a repeated token returns the first.
 
-        Raises `errors.NoCapacity`, and `errors.Permanent` for a token whose other
+        Raises `errors.NoCapacity`, and `errors.AlreadyExists` for a token whose other
         parameters have changed.
         """
         now = self._clock.now()
+        pool = (type or self._type, subnet or "")
         with self._lock:
             if known := self._tokens.get(token):
                 machine = self._machines[known]
-                if (machine.name, machine.user_data) != (name, user_data):
-                    raise errors.Permanent("EC2 RunInstances: token used with other parameters",
+                if (machine.name, machine.user_data, machine.type, machine.subnet) != (
+                        name, user_data, *pool):
+                    raise errors.AlreadyExists("EC2 RunInstances: token used with other parameters",
                                            code="IdempotentParameterMismatch")
                 view = self._view(machine, now)
                 assert view is not None
                 return view
-            busy = sum(1 for m in self._machines.values() if m.state(now) in ("pending", "running"))
-            if self.capacity is not None and busy >= self.capacity:
-                raise errors.NoCapacity(f"EC2 RunInstances: no {self._type} left",
+            busy = [(m.type, m.subnet) for m in self._machines.values()
+                    if m.state(now) in ("pending", "running")]
+            full = self.capacity is not None and len(busy) >= self.capacity
+            for place, most in self.capacities.items():
+                if place == pool or place in pool:
+                    full = full or sum(1 for b in busy if place == b or place in b) >= most
+            if full:
+                raise errors.NoCapacity(f"EC2 RunInstances: no {pool[0]} left in {pool[1] or 'any'}",
                                         code="InsufficientInstanceCapacity")
             machine = _Machine(id=f"i-{len(self._machines) + 1:017x}", name=name,
-                               user_data=user_data, launched_at=now)
+                               user_data=user_data, launched_at=now, type=pool[0], subnet=pool[1],
+                               version=version)
             machine.become(now, "pending", "running", self._boot)
             self._machines[machine.id] = machine
             self._tokens[token] = machine.id
             self.launched.append(name)
-            return Instance(id=machine.id, state="pending", name=name, type=self._type, launched_at=now)
+            return Instance(id=machine.id, state="pending", name=name, type=machine.type,
+                            launched_at=now, version=version)
 
     def terminate(self, ids: Sequence[str]) -> None:
         """End the instances; raises `errors.NotFound`, and then ends none."""
@@ -111,8 +126,12 @@ class MemoryFleet:
         self._change(ids, "stopping", "stopped", self._shutdown)
 
     def start(self, ids: Sequence[str]) -> None:
-        """Start stopped instances; raises `errors.NotFound`."""
+        """Start stopped instances, which EC2 then counts as launched now; raises `errors.NotFound`."""
         self._change(ids, "pending", "running", self._boot)
+        with self._lock:
+            for instance_id in ids:
+                if self._machines[instance_id].state(self._clock.now()) in ("pending", "running"):
+                    self._machines[instance_id].launched_at = self._clock.now()
 
     def user_data(self, instance_id: str) -> str:
         """The text given at launch."""
@@ -141,5 +160,5 @@ class MemoryFleet:
         state = machine.state(moment)
         if state is None:
             return None
-        return Instance(id=machine.id, state=state, name=machine.name, type=self._type,
-                        launched_at=machine.launched_at)
+        return Instance(id=machine.id, state=state, name=machine.name, type=machine.type,
+                        launched_at=machine.launched_at, version=machine.version)

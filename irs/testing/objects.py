@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ class StoredObject:
     metadata: Mapping[str, str]
     modified: datetime
 
+    @property
+    def etag(self) -> str:
+        """As S3's for an object that was put whole: the MD5 of its bytes, quoted."""
+        return f'"{hashlib.md5(self.data, usedforsecurity=False).hexdigest()}"'
+
 
 class MemoryObjects:
     """The methods of `irs.aws.objects.Objects`, kept in a dictionary."""
@@ -32,15 +38,24 @@ class MemoryObjects:
         self._lock = threading.Lock()
 
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream",
-            metadata: Mapping[str, str] | None = None, create: bool = False) -> None:
-        """Write one object, whole; ``create`` raises `errors.AlreadyExists` over another."""
+            metadata: Mapping[str, str] | None = None, create: bool = False,
+            replaces: str | None = None) -> str:
+        """Write one object, whole, and return its ETag.
+
+        ``create`` raises `errors.AlreadyExists` over another, ``replaces`` over any but
+        the one of that ETag.
+        """
         new = StoredObject(data=bytes(data), content_type=content_type,
                            metadata=dict(metadata or {}), modified=self._clock.now())
         with self._lock:
             if create and key in self.stored:
                 raise errors.AlreadyExists(
                     f"S3 PUT to {self.bucket}: already there", code="PreconditionFailed")
+            if replaces and (key not in self.stored or self.stored[key].etag != replaces):
+                raise errors.AlreadyExists(
+                    f"S3 PUT to {self.bucket}: it has changed", code="PreconditionFailed")
             self.stored[key] = new
+        return new.etag
 
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """The object's bytes; raises `errors.NotFound`, and `errors.TooLarge` beyond ``max_bytes``."""
@@ -51,6 +66,12 @@ class MemoryObjects:
         if max_bytes is not None and len(found.data) > max_bytes:
             raise errors.TooLarge(f"object of {len(found.data)} bytes; the limit is {max_bytes}")
         return found.data
+
+    def get_tagged(self, key: str) -> tuple[bytes, str]:
+        """The object's bytes and ETag; raises `errors.NotFound`."""
+        data = self.get(key)
+        return data, StoredObject(data=data, content_type="", metadata={},
+                                  modified=self._clock.now()).etag
 
     def exists(self, key: str) -> bool:
         """Whether the object is there now."""
@@ -69,7 +90,12 @@ class MemoryObjects:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Keys below ``prefix``, which ends at a slash or is empty."""
+        for key, _ in self.tags(prefix):
+            yield key
+
+    def tags(self, prefix: str = "") -> Iterator[tuple[str, str]]:
+        """The same, each with its ETag."""
         folder = prefix.rstrip("/") + "/" if prefix else ""
         with self._lock:
-            found = sorted(key for key in self.stored if key.startswith(folder))
+            found = sorted((key, o.etag) for key, o in self.stored.items() if key.startswith(folder))
         yield from found

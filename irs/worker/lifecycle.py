@@ -20,10 +20,12 @@ from celery.worker import state as worker_state
 
 from irs import errors, log
 from irs.aws.fleet import Fleet
+from irs.aws.objects import Objects
 from irs.broker import receiver
 from irs.broker.transport import finish
 from irs.settings import load
-from irs.worker import identity, pipeline
+from irs.worker import identity, pipeline, report
+from irs.worker.idle import Leaving
 
 #: Seconds between looks at the spot notice (AWS advises 5) and at idleness.
 LOOK_EVERY = 5.0
@@ -55,11 +57,13 @@ def _on_ready(sender: Any, **_: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, drain.on_signal)
     _log.info("worker.ready", instance=identity.instance(), queue=load().input_queue)
-    threading.Thread(target=Watch(drain).run, name="lifecycle", daemon=True).start()
+    reporter = report.start(drain, load())
+    threading.Thread(target=Watch(drain, reporter).run, name="lifecycle", daemon=True).start()
 
 
 def _on_shutdown(**_: Any) -> None:
     finish()
+    report.stop()
     pipeline.current().close()
     _log.info("worker.stopped", instance=identity.instance())
 
@@ -116,9 +120,11 @@ class Drain:
 class Watch:
     """Drains when the instance is to be taken away or has nothing to do."""
 
-    def __init__(self, drain: Drain) -> None:
+    def __init__(self, drain: Drain, reporter: report.Reporter) -> None:
         self._drain = drain
+        self._reporter = reporter
         self._settings = load()
+        self._leaving: Leaving | None = None
         self._ended = False
 
     def run(self) -> None:
@@ -137,17 +143,31 @@ class Watch:
             if notice is not None:
                 self._drain.begin(f"spot interruption {notice}")
                 return
+        self._consider_leaving()
+
+    def _consider_leaving(self) -> None:
         patience = self._settings.idle_shutdown
         if patience is None or self._ended:
             return
         idle = time.monotonic() - pipeline.current().last_activity
         if idle < patience or worker_state.reserved_requests:
+            self._reporter.wants_to_leave = False
             return
         instance = identity.instance_id()
-        _log.info("worker.idle", seconds=round(idle), instance=instance)
         if instance is None:
+            _log.info("worker.idle", seconds=round(idle))
             self._drain.begin("idle")
             return
-        # The end comes as for any terminated instance: SIGTERM, and a drain.
-        Fleet(self._settings).terminate([instance])
+        self._reporter.wants_to_leave = True
+        if self._leaving is None:
+            self._leaving = Leaving(
+                self._settings, instance, machines=Fleet(self._settings),
+                objects=Objects(self._settings, self._settings.output_bucket))
+        how = self._leaving.verdict()
+        if how is None:
+            return
+        _log.info("worker.idle", seconds=round(idle), instance=instance, then=how)
+        # The end comes as for any instance that is ended: SIGTERM, and a drain.
+        fleet = Fleet(self._settings)
+        (fleet.stop if how == "stop" else fleet.terminate)([instance])
         self._ended = True

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from irs import errors
+from irs.aws import clients
+from irs.aws.fleet import Fleet
 
 
 def token() -> str:
@@ -65,6 +67,19 @@ def test_a_repeated_token_is_the_same_instance(world: Any) -> None:
         assert len(active(fleet)) == 2
 
 
+@pytest.mark.parametrize("kind", ["cloud", "moto_cloud"])
+def test_a_launch_names_its_pool_and_version(kind: str, request: pytest.FixtureRequest) -> None:
+    settings = request.getfixturevalue(kind).fresh()
+    fleet, ec2 = Fleet(settings), clients.client(settings, "ec2")
+    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    launched = fleet.launch("n", token=token(), user_data="", type="m7i.large", subnet=subnet,
+                            spot=True, version="abc")
+    (seen,) = fleet.describe()
+    assert (seen.id, seen.type, seen.version) == (launched.id, "m7i.large", "abc")
+    raw = ec2.describe_instances(InstanceIds=[seen.id])["Reservations"][0]["Instances"][0]
+    assert raw["SubnetId"] == subnet
+
+
 def test_a_token_with_other_parameters_is_our_mistake(world: Any) -> None:
     fleet = world.fleet()
     key = token()
@@ -73,7 +88,7 @@ def test_a_token_with_other_parameters_is_our_mistake(world: Any) -> None:
         # The same: moto launches it.
         assert fleet.launch("other", token=key, user_data="").id != first.id
         return
-    with pytest.raises(errors.Permanent) as caught:
+    with pytest.raises(errors.AlreadyExists) as caught:
         fleet.launch("other", token=key, user_data="")
     assert caught.value.code == "IdempotentParameterMismatch"
     assert active(fleet) == [first.id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -32,6 +33,46 @@ def test_put_overwrites_and_create_does_not(world: Any) -> None:
     assert objects.get("k") == b"1"
     objects.put("k", b"3")
     assert objects.get("k") == b"3"
+
+
+def test_a_conditional_put_replaces_what_it_knows_and_nothing_else(world: Any) -> None:
+    objects = world.objects()
+    first = objects.put("k", b"1", create=True)
+    assert objects.get_tagged("k") == (b"1", first)
+    second = objects.put("k", b"2", replaces=first)
+    assert second not in ("", first)
+    with pytest.raises(errors.AlreadyExists):
+        objects.put("k", b"3", replaces=first)
+    with pytest.raises(errors.AlreadyExists):
+        objects.put("missing", b"3", replaces=first)
+    assert objects.get_tagged("k") == (b"2", second)
+    assert not objects.exists("missing")
+    with pytest.raises(errors.NotFound):
+        objects.get_tagged("missing")
+
+
+def test_of_many_conditional_puts_one_succeeds(world: Any) -> None:
+    objects = world.objects()
+    known = objects.put("k", b"0")
+
+    def attempt(number: int) -> bool:
+        try:
+            objects.put("k", b"%d" % number, replaces=known)
+        except errors.AlreadyExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(attempt, range(1, 9))) == [False] * 7 + [True]
+
+
+def test_a_listing_tells_what_changed(world: Any) -> None:
+    objects = world.objects()
+    first = objects.put("d/k", b"1")
+    objects.put("e", b"1")
+    assert list(objects.tags("d/")) == [("d/k", first)]
+    second = objects.put("d/k", b"2")
+    assert list(objects.tags("d/")) == [("d/k", second)]
 
 
 def test_what_is_missing_is_not_found(world: Any) -> None:

@@ -15,7 +15,8 @@ from irs.scaler import loop
 @pytest.mark.parametrize("name", ["cloud", "moto_cloud"])
 def test_messages_launch_instances_up_to_the_maximum(name: str, request: pytest.FixtureRequest) -> None:
     cloud: Any = request.getfixturevalue(name)
-    settings = cloud.fresh(min_instances=1, max_instances=3, max_batch=4)
+    settings = cloud.fresh(min_instances=1, max_instances=3, max_batch=4,
+                           scaler_policy="seed")
     provision.ensure(settings)
     fleet = Fleet(settings)
     scaler = loop.build(settings)
@@ -46,7 +47,9 @@ def test_a_fleet_above_its_maximum_is_cut(name: str, request: pytest.FixtureRequ
     settings = cloud.fresh(min_instances=3, max_instances=3)
     provision.ensure(settings)
     fleet = Fleet(settings)
-    assert loop.build(settings).tick()
+    first = loop.build(settings)
+    assert first.tick()
+    first.close()
     assert len([i for i in fleet.describe() if i.active]) == 3
     smaller = settings.model_copy(update={"min_instances": 0, "max_instances": 1})
     assert loop.build(smaller).tick()

@@ -36,7 +36,7 @@ CODES = [
     ("InstanceLimitExceeded", 400, errors.NoCapacity),
     ("VcpuLimitExceeded", 400, errors.NoCapacity),
     ("MaxSpotInstanceCountExceeded", 400, errors.NoCapacity),
-    ("IdempotentParameterMismatch", 400, errors.Permanent),
+    ("IdempotentParameterMismatch", 400, errors.AlreadyExists),
     ("SomethingNew", 400, errors.Permanent),
     ("SomethingNew", 429, errors.Throttled),
     ("SomethingNew", 500, errors.Unreachable),

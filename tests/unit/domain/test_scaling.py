@@ -1,4 +1,4 @@
-"""The policy: a sentence a row."""
+"""The original rule (`seed`) and the records that all rules share: a sentence a row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fleet(**states: int) -> tuple[InstanceView, ...]:
 def decide(*, visible: int = 0, in_flight: int = 0, instances: tuple[InstanceView, ...] = (),
            least: int = 0, most: int = 19) -> tuple[State, tuple[scaling.Action, ...]]:
     seen = Observation(visible=visible, in_flight=in_flight, fleet=instances, now=NOW)
-    return scaling.tick(seen, State(tick=7), Policy(min=least, max=most))
+    return scaling.tick(seen, State(tick=7), Policy(name="seed", min=least, max=most))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +129,26 @@ def test_the_same_input_gives_the_same_decision() -> None:
 def test_limits_that_contradict_each_other_are_refused(least: int, most: int) -> None:
     with pytest.raises(ValueError, match="want 0 <= min <= max"):
         Policy(min=least, max=most)
+
+
+@pytest.mark.parametrize("wrong", [{"name": "guess"}, {"target_wait": 0.0}, {"interval": -1.0},
+                                   {"service_seconds": 0.0}, {"boot_seconds": 0.0}])
+def test_a_policy_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong)) + "|policy 'guess'"):
+        Policy(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_target_rule_keeps_an_acceptable_backlog_per_instance() -> None:
+    policy = Policy(name="target", target_wait=30.0)
+    state = State()
+    seen = Observation(visible=95, in_flight=5, fleet=(), now=NOW, service_seconds=2.0)
+    state, actions = scaling.tick(seen, state, policy)
+    assert actions == (Launch(count=7, reason="queue 100, 15 an instance, have 0 of 19: launching 7"),)
+    for seconds in (3, 30, 63, 66):
+        seen = Observation(visible=0, in_flight=0, fleet=fleet(running=7),
+                           now=NOW + timedelta(seconds=seconds))
+        state, actions = scaling.tick(seen, state, policy)
+        assert bool(actions) == (seconds >= 63), "shrinks only after a minute of too many"
 
 
 def test_naive_times_are_refused() -> None:
