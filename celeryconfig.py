@@ -27,7 +27,8 @@ task_create_missing_queues = True
 # The message is deleted after the result is stored, and only then.
 task_acks_late = True
 # A task that raised, or whose thread was lost, leaves its message to the redrive policy.
-task_acks_on_failure_or_timeout = False
+task_acks_on_failure = False
+task_acks_on_timeout = False
 task_reject_on_worker_lost = False
 # One set of tasks runs while the next is on its way: receives of ten need room for ten.
 worker_prefetch_multiplier = 2
@@ -46,8 +47,10 @@ task_ignore_result = True
 
 # -- worker ----------------------------------------------------------------------------------------
 # Threads: boto3, onnxruntime and CUDA are unsafe after a fork, and the batcher needs all
-# tasks in one process.
-worker_pool = "threads"
+# tasks in one process. Pool and consumer are Celery's own, made to leave every message that
+# they cannot handle to the dead-letter queue.
+worker_pool = "irs.worker.pool:TaskPool"
+worker_consumer = "irs.worker.consumer:Consumer"
 # One batch in the engine while the next one is fetched and decoded.
 worker_concurrency = 2 * _settings.max_batch
 # Loaded by workers only: the web tier sends tasks by name.
@@ -55,7 +58,6 @@ imports = ["irs.worker.tasks"]
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_cancel_long_running_tasks_on_connection_loss = False
-# Unknown and unreadable messages go to the dead-letter queue by themselves.
 worker_enable_remote_control = _settings.remote_control
 worker_send_task_events = False
 # Two deployments in one account do not hear each other.

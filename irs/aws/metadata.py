@@ -15,6 +15,8 @@ from irs import errors
 #: Seconds; the service answers from the host itself.
 TIMEOUT = 2.0
 TOKEN_TTL = 21_600
+#: Seconds before the second try.
+PAUSE = 0.5
 
 #: Link-local by design: a proxy named in the environment must not see these requests.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -33,7 +35,20 @@ class Metadata:
         self._token_until = 0.0
 
     def get(self, path: str) -> str:
-        """The text at ``/latest/{path}``."""
+        """The text at ``/latest/{path}``.
+
+        Asked twice: an instance that missed its user data at boot would serve nothing for
+        as long as it lives. Where nobody listens, once: that is no instance.
+        """
+        try:
+            return self._get(path)
+        except errors.Unreachable as exc:
+            if isinstance(getattr(exc.__cause__, "reason", None), ConnectionRefusedError):
+                raise
+        time.sleep(PAUSE)
+        return self._get(path)
+
+    def _get(self, path: str) -> str:
         if time.monotonic() >= self._token_until:
             self._token = self._call("PUT", "/latest/api/token",
                                      {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_TTL)})

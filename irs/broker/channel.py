@@ -2,8 +2,8 @@
 
 Kept from kombu: the message envelope, delays, the SNS fan-out. Replaced: finding queues
 (GetQueueUrl once, no ListQueues), receiving (a thread with timeouts, `irs.broker.receiver`),
-settling (batches, `irs.broker.settle`), sending (shared batches), and what keeps remote
-control from working over SQS.
+settling (batches, `irs.broker.settle`), sending (shared batches), and what kept remote
+control from working (`irs.broker.control`).
 """
 
 from __future__ import annotations
@@ -12,29 +12,26 @@ import functools
 import json
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from queue import Empty
 from typing import Any
 
-from kombu.transport import SQS, virtual
+from kombu.transport import virtual
 from kombu.transport.SQS import exceptions as sqs_exceptions
 
 from irs import errors, log
 from irs.aws import clients
 from irs.aws.faults import translated
 from irs.aws.queues import BATCH, Message, Queue
-from irs.broker import names, owned, shared
+from irs.broker import envelope, names, owned, shared
+from irs.broker.control import ControlChannel
 from irs.broker.qos import QoS
 from irs.broker.receiver import Heartbeat, Receiver
-from irs.settings import load
-
-#: Header in which a task finds how often its message has been received.
-RECEIVES_HEADER = "irs_receives"
 
 _log = log.get("broker")
 
 
-class Channel(SQS.Channel):
+class Channel(ControlChannel):
     """A channel over `irs.aws`; every process shares its clients and queue URLs."""
 
     QoS = QoS
@@ -42,10 +39,10 @@ class Channel(SQS.Channel):
     body_encoding = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.settings = load()
         self._receivers: dict[str, Receiver] = {}
-        self._heartbeats: list[Heartbeat] = []
-        self._undelivered = 0
+        self._heartbeats: dict[str, Heartbeat] = {}
+        #: received, and on their way to the main loop, by receipt
+        self._undelivered: dict[str, tuple[Queue, Message]] = {}
         self._undelivered_lock = threading.Lock()
         super().__init__(*args, **kwargs)
 
@@ -55,10 +52,6 @@ class Channel(SQS.Channel):
 
     def _new_boto_client(self, service: str, *args: Any, **kwargs: Any) -> Any:
         return clients.client(self.settings, service)
-
-    @property
-    def supports_fanout(self) -> bool:
-        return self.settings.remote_control
 
     @property
     def sqs_base64_encoding(self) -> bool:
@@ -80,9 +73,6 @@ class Channel(SQS.Channel):
         except errors.NotFound as exc:
             raise sqs_exceptions.DoesNotExistQueueException(str(exc)) from exc
 
-    def _is_task_queue(self, name: str) -> bool:
-        return name == self.settings.input_queue
-
     def _new_queue(self, queue: str, **kwargs: Any) -> str:
         try:
             return self._resolve_queue_url(queue)
@@ -98,40 +88,10 @@ class Channel(SQS.Channel):
         delay = self._resolve_delay_seconds(message.get("properties", {})) or 0
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
         try:
-            if not self._is_task_queue(queue):
-                self._new_queue(queue)
+            # Never made here: its consumer has made it, and one that is gone took it along.
             shared.sender(self.queue(queue)).submit((body, delay), len(body.encode()))
         except errors.CloudError as exc:
             self._lost_control(exc, queue)
-
-    def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str,
-                    **kwargs: Any) -> None:
-        try:
-            with translated(f"SNS publish to {exchange}"):
-                super()._put_fanout(exchange, message, routing_key, **kwargs)
-        except errors.CloudError as exc:
-            self._lost_control(exc, exchange)
-
-    def _lost_control(self, exc: errors.CloudError, target: str) -> None:
-        """A lost task is its sender's to know of; a worker must not stop for a lost reply."""
-        if self.hub is None or self._is_task_queue(target):
-            raise exc
-        _log.warning("broker.control_lost", target=target, why=str(exc))
-
-    def exchange_declare(self, exchange: str | None = None, type: str = "direct",
-                         **kwargs: Any) -> None:
-        # Celery declares its event exchange as topic, which SNS does not have. Its routing
-        # keys only narrow what a monitor hears, so fan-out is right, and all there is.
-        if exchange == self.connection.event_exchange:
-            type = "fanout"
-        super().exchange_declare(exchange, type, **kwargs)
-
-    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> Sequence[str]:
-        # Bindings live in the process that declared them, and the one that replies is
-        # another: the reply queue's name follows from exchange and routing key (kombu.pidbox).
-        if exchange.startswith("reply.") and exchange.endswith(".pidbox"):
-            return [f"{routing_key}.{exchange}"]
-        return super()._lookup(exchange, routing_key, default)
 
     # -- receiving -----------------------------------------------------------------------
     def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str,
@@ -152,19 +112,26 @@ class Channel(SQS.Channel):
             deliver=functools.partial(self._hand_over, queue, source, no_ack),
             refuse=functools.partial(self._give_back, source),
             control=no_ack,
+            lost=functools.partial(self._make_anew, queue) if no_ack else None,
         )
-        if not no_ack:
-            self._heartbeats.append(Heartbeat(
-                source, window=self.settings.visibility_timeout, held=self._held))
+        if not no_ack and queue not in self._heartbeats:
+            self._heartbeats[queue] = Heartbeat(
+                source, window=self.settings.visibility_timeout, held=self._held)
 
     def _held(self) -> Iterator[tuple[str, float]]:
-        return iter(list(self.qos.received.items()))
+        # A copy is made in one step; the main loop adds and removes meanwhile.
+        return iter(self.qos.received.copy().items())
+
+    @property
+    def unsettled(self) -> int:
+        """Messages taken from SQS that are neither deleted nor handed back."""
+        return len(self._undelivered) + len(self.qos.received)
 
     def _room(self) -> int:
         room = self.qos.can_consume_max_estimate()
         if room is None:
             return BATCH
-        room -= self._undelivered
+        room -= len(self._undelivered)
         # Ten at a time: a receive for each slot that comes free would cost ten times the
         # calls. The other half of the prefetch keeps the threads busy meanwhile.
         return room if room >= min(BATCH, max(1, self.qos.prefetch_count // 2)) else 0
@@ -181,44 +148,50 @@ class Channel(SQS.Channel):
             # next worker of this name too.
             source.delete_batch([m.receipt for m in messages])
         with self._undelivered_lock:
-            self._undelivered += len(messages)
-        self.hub.call_soon(self._on_received, queue, source, messages)
-
-    def _on_received(self, queue: str, source: Queue, messages: list[Message]) -> None:
-        """Called in the main loop."""
-        callback = self.connection._callbacks.get(queue) if self.connection else None
-        if callback is None:
+            closed = self.closed
+            if not closed:
+                self._undelivered.update((m.receipt, (source, m)) for m in messages)
+        if closed:
             self._give_back(source, messages)
         else:
-            for message in messages:
-                try:
-                    callback(self._payload(message, source))
-                except Exception:
-                    # Left alone it is received again, and dead-lettered in the end. The
-                    # worker, and its neighbours in the batch, go on.
-                    _log.exception("broker.undeliverable", queue=queue, message=message.id)
-        with self._undelivered_lock:
-            self._undelivered -= len(messages)
+            self.hub.call_soon(self._on_received, queue, messages)
+
+    def _on_received(self, queue: str, messages: list[Message]) -> None:
+        """Called in the main loop."""
+        callback = self.connection._callbacks.get(queue) if self.connection else None
+        for message in messages:
+            try:
+                found = self._undelivered.get(message.receipt)
+                if found is None:
+                    continue  # handed back by a close in the meantime
+                self._deliver_one(callback, found[0], message)
+            finally:
+                with self._undelivered_lock:
+                    self._undelivered.pop(message.receipt, None)
         self.room_freed()
+
+    def _deliver_one(self, callback: Any, source: Queue, message: Message) -> None:
+        if callback is None:
+            return self._give_back(source, [message])
+        try:
+            callback(envelope.read(message, source))
+        except Exception as exc:
+            # The worker, and the message's neighbours in the batch, go on.
+            _log.warning("broker.undeliverable", queue=source.name, message=message.id,
+                         receives=message.receives, why=repr(exc)[:200])
+            _log.debug("broker.undeliverable", exc_info=True)
+            self.qos.ack(message.receipt)
+            self._postpone(source, message.receipt, message.receives)
 
     @staticmethod
     def _give_back(source: Queue, messages: list[Message]) -> None:
         for message in messages:
             shared.settler().release(source, message.receipt, 0)
 
-    def _payload(self, message: Message, source: Queue) -> dict[str, Any]:
-        """kombu's envelope from an SQS message; what is not one becomes a bare body."""
-        text = self._optional_b64_decode(message.body.encode()).decode()
-        payload = self._prepare_json_payload(text)
-        if not isinstance(payload.get("properties"), dict):
-            payload = {}
-        payload = self._envelope_payload(
-            payload, text, {"ReceiptHandle": message.receipt, "MessageId": message.id}, source.url)
-        payload["properties"]["delivery_info"]["sqs_queue_object"] = source
-        headers = payload.get("headers")
-        payload["headers"] = headers if isinstance(headers, dict) else {}
-        payload["headers"][RECEIVES_HEADER] = message.receives
-        return payload
+    def _postpone(self, source: Queue, receipt: str, receives: int) -> None:
+        """Visible again after a pause that doubles with each receive."""
+        pause = min(2 ** min(receives, 10), self.settings.visibility_timeout)
+        shared.settler().release(source, receipt, pause)
 
     def _poll(self, cycle: Any, callback: Any, timeout: float | None = None) -> Any:
         # kombu's drops the timeout, and a client's question would last a whole long poll.
@@ -235,7 +208,7 @@ class Channel(SQS.Channel):
         if queue in self._noack_queues:
             source.delete_batch([m.receipt for m in messages])
         for message in messages:
-            self.connection._deliver(self._payload(message, source), queue)
+            self.connection._deliver(envelope.read(message, source), queue)
 
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
         source = self.queue(queue)
@@ -244,33 +217,32 @@ class Channel(SQS.Channel):
             raise Empty
         if queue in self._noack_queues:
             source.delete_batch([messages[0].receipt])
-        return self._payload(messages[0], source)
+        return envelope.read(messages[0], source)
 
     # -- settling ------------------------------------------------------------------------
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         source = self._source(delivery_tag)
         if source is not None:
             shared.settler().delete(source, delivery_tag)
-        self.qos.ack(delivery_tag)
+            self.qos.ack(delivery_tag)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Leave the message to SQS: back after a pause that doubles with each receive.
+        """Leave the message to SQS, with or without ``requeue``.
 
-        With or without ``requeue``: the redrive policy counts its receives and takes it to
-        the dead-letter queue in the end. Nothing is deleted that was not finished.
+        The redrive policy counts its receives and takes it to the dead-letter queue in the
+        end. Nothing is deleted that was not finished.
         """
         source = self._source(delivery_tag)
         if source is not None:
-            receives = self.qos.get(delivery_tag).headers.get(RECEIVES_HEADER, 1)
-            pause = min(2 ** min(int(receives), 10), self.settings.visibility_timeout)
-            shared.settler().release(source, delivery_tag, pause)
-        self.qos.ack(delivery_tag)
+            receives = self.qos.get(delivery_tag).headers.get(envelope.RECEIVES_HEADER, 1)
+            self._postpone(source, delivery_tag, receives)
+            self.qos.ack(delivery_tag)
 
     def _source(self, delivery_tag: str) -> Queue | None:
         try:
             return self.qos.get(delivery_tag).delivery_info.get("sqs_queue_object")
         except KeyError:
-            return None  # restored at a close in the meantime: visible again already
+            return None  # a control message, or handed back by a close in the meantime
 
     # -- looking and closing ---------------------------------------------------------------
     def _size(self, queue: str) -> int:
@@ -283,18 +255,6 @@ class Channel(SQS.Channel):
         if not self._is_task_queue(queue):
             owned.registry(self.settings).drop(self.queue(queue))
 
-    def after_reply_message_received(self, queue: str) -> None:
-        """Keep the reply queue for this process's next question.
-
-        SQS refuses to make a queue again within 60 s of its deletion.
-        """
-
-    def _subscribe_queue_to_fanout_exchange_if_required(self, queue_name: str) -> None:
-        super()._subscribe_queue_to_fanout_exchange_if_required(queue_name)
-        if self._fanout is not None:
-            owned.registry(self.settings).subscribed(
-                self._fanout.subscriptions._subscription_arn_cache.values())
-
     def basic_cancel(self, consumer_tag: str) -> None:
         receiver = self._receivers.pop(self._tag_to_queue.get(consumer_tag, ""), None)
         if receiver is not None:
@@ -302,6 +262,10 @@ class Channel(SQS.Channel):
         super().basic_cancel(consumer_tag)
 
     def close(self) -> None:
-        for heartbeat in self._heartbeats:
+        for heartbeat in self._heartbeats.values():
             heartbeat.stop()
         super().close()
+        with self._undelivered_lock:
+            left, self._undelivered = self._undelivered, {}
+        for source, message in left.values():
+            self._give_back(source, [message])

@@ -58,14 +58,19 @@ class Registry:
         with self._lock:
             queues, self._queues = list(self._queues.values()), {}
             arns, self._subscriptions = self._subscriptions, set()
-        try:
-            for arn in arns:
-                with translated("SNS unsubscribe"):
-                    clients.client(self._settings, "sns").unsubscribe(SubscriptionArn=arn)
-            for queue in queues:
-                queue.drop()
-        except errors.CloudError as exc:
-            _log.info("broker.control_left", why=str(exc))
+        drops = [functools.partial(self._unsubscribe, arn) for arn in arns]
+        drops += [queue.drop for queue in queues]
+        for drop in drops:
+            try:
+                drop()
+            except errors.CloudError as exc:
+                _log.info("broker.control_left", why=str(exc))
+                if isinstance(exc, errors.Retryable):
+                    return  # the others would wait as long and fail as well
+
+    def _unsubscribe(self, arn: str) -> None:
+        with translated("SNS unsubscribe"):
+            clients.client(self._settings, "sns").unsubscribe(SubscriptionArn=arn)
 
     def _keep(self) -> None:
         """Sweep once what others left, then renew our own marks."""

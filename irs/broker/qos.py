@@ -31,15 +31,16 @@ class QoS(SQS.QoS):
         self.ack(delivery_tag)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
-        """Make what was never settled visible at once, by batch."""
+        """Make what was never settled visible at once, by batch.
+
+        A task of these that still runs goes on; its acknowledgement is for nothing, and
+        whoever receives the message next finds the result stored, or stores the same.
+        """
         self._on_collect.cancel()
         self._flush()
-        if getattr(self._delivered, "restored", None):
-            return
         for tag, message in list(self._delivered.items()):
             source = message.delivery_info.get("sqs_queue_object")
             if source is not None:
                 shared.settler().release(source, tag, 0)
         self._delivered.clear()
-        self._delivered.restored = True
         self.received.clear()

@@ -33,7 +33,9 @@ class Receiver:
 
     def __init__(self, queue: Queue, *, room: Callable[[], int],
                  deliver: Callable[[list[Message]], None],
-                 refuse: Callable[[list[Message]], None], control: bool = False) -> None:
+                 refuse: Callable[[list[Message]], None], control: bool = False,
+                 lost: Callable[[], None] | None = None) -> None:
+        """``lost`` is called when the queue is not there any more."""
         self.queue = queue
         #: its messages are commands: one that is swallowed at the end harms nobody
         self.control = control
@@ -42,6 +44,7 @@ class Receiver:
         self._room = room
         self._deliver = deliver
         self._refuse = refuse
+        self._lost = lost
         self._freed = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(
@@ -58,6 +61,11 @@ class Receiver:
         self._stopping.set()
         self._freed.set()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it takes nothing more."""
+        return self._stopping.is_set()
+
     def join(self, timeout: float) -> bool:
         """Wait for the poll under way; False when it outlasts ``timeout`` seconds."""
         self._thread.join(timeout)
@@ -70,8 +78,10 @@ class Receiver:
                 self._once()
                 failures = 0
             except errors.CloudError as exc:
+                if self._stopping.is_set():
+                    return
                 if isinstance(exc, errors.NotFound):
-                    self.queue.forget_url()  # deleted and perhaps made anew
+                    self._look_again()
                 failures += 1
                 self._pause(failures, exc)
             except Exception as exc:
@@ -96,6 +106,17 @@ class Receiver:
             self._refuse(messages)
         else:
             self._deliver(messages)
+
+    def _look_again(self) -> None:
+        """The queue was deleted, and perhaps made anew."""
+        self.queue.forget_url()
+        if self._lost is None:
+            return
+        try:
+            self._lost()
+        except Exception as exc:
+            # SQS holds a name back for 60 s; the next turn tries again.
+            _log.info("broker.not_made_anew", queue=self.queue.name, why=str(exc))
 
     def _pause(self, failures: int, exc: Exception) -> None:
         first, most = BACKOFF
@@ -130,7 +151,7 @@ def polling() -> bool:
 
 def last_success() -> float | None:
     """`time.monotonic` of the oldest task receiver's last answered receive; None without one."""
-    return min((r.last_success for r in list(_live) if not r.control), default=None)
+    return min((r.last_success for r in list(_live) if not (r.control or r.stopped)), default=None)
 
 
 class Heartbeat:
@@ -151,8 +172,12 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """Begin no further beat, and wait a moment for one under way.
+
+        It would hide again what its caller is about to hand back.
+        """
         self._stopping.set()
+        self._thread.join(1.0)
 
     def _run(self) -> None:
         # Three beats a window: one may be lost and one be late.

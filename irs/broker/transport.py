@@ -6,6 +6,7 @@ import atexit
 import functools
 from typing import Any
 
+from kombu.asynchronous import set_event_loop
 from kombu.transport import SQS
 
 from irs import errors
@@ -33,6 +34,13 @@ class Transport(SQS.Transport):
         super().__init__(client, **kwargs)
         #: the exchange that Celery publishes its events to
         self.event_exchange = f"{load().cluster}ev"
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        # A connection error resets Celery's loop, after which kombu knows of none: channels
+        # made for the next connection would take themselves for a client's and never receive.
+        set_event_loop(loop)
+        for channel in (*self.channels, *self._avail_channels):
+            channel.hub = loop
 
 
 #: Seconds that the end of a process waits for deletes and releases to reach SQS.

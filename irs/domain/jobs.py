@@ -219,7 +219,10 @@ class Result:
     @classmethod
     def from_json(cls, raw: bytes | str) -> Result:
         """The inverse of `to_json`; raises `ValueError` for anything that is not a result."""
-        data = json.loads(raw)
+        try:
+            data = json.loads(raw)
+        except RecursionError as exc:
+            raise ValueError("not a result: nested too deep") from exc
         if not isinstance(data, dict):
             raise ValueError("not a result: not a JSON object")  # noqa: TRY004 - one error for bad input
         return cls.from_dict(data)

@@ -49,7 +49,7 @@ def display_name(raw: str | None) -> str:
         if dot and len(extension) <= 10:
             kept = stem_part[: MAX_NAME - len(extension) - 1] + "." + extension
         else:
-            kept = kept[:MAX_NAME]
+            kept = kept[:MAX_NAME].rstrip()
     return kept if kept.strip(". ") else _FALLBACK
 
 
@@ -68,7 +68,7 @@ def safe_name(name: str) -> str:
         if dot and len(extension) <= 10:
             cleaned = head[: _MAX_SAFE - len(extension) - 1] + "." + extension
         else:
-            cleaned = cleaned[:_MAX_SAFE]
+            cleaned = cleaned[:_MAX_SAFE].rstrip("._")
     return cleaned or _FALLBACK
 
 

@@ -80,8 +80,8 @@ def alone(settings: Settings) -> Iterator[Settings]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise SettingsError(f"another `irs up` runs on {directory}: stop it, or choose "
-                                    "another directory with IRS_STATE_DIR=…") from None
+                raise SettingsError(f"another `irs up` runs on {directory}: stop it, or start "
+                                    "this one in another directory") from None
         if CLOUD_ENV.exists():
             CLOUD_ENV.unlink()
             settings_module.load.cache_clear()

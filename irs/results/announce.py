@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from irs import errors, log
 from irs.aws.batching import Combiner
@@ -50,9 +51,9 @@ class Announcer:
         """
         if reply_to and reply_to.startswith(reply_prefix(self._settings)):
             # Whole: it spares the web process a GET for each JSON answer.
-            self._submit(self._reply_queue(reply_to), result.to_json().decode(), result.id, reply_to)
-        body = json.dumps(result.announcement(), ensure_ascii=False, separators=(",", ":"))
-        self._submit(self._public, body, result.id, self._settings.output_queue)
+            self._submit(self._reply_queue(reply_to), _ascii(result.as_dict()), result.id, reply_to)
+        self._submit(self._public, _ascii(result.announcement()), result.id,
+                     self._settings.output_queue)
 
     def _submit(self, to: Combiner[str], body: str, job_id: str, queue: str) -> None:
         try:
@@ -80,3 +81,9 @@ class Announcer:
             return [None] * len(bodies)
 
         return Combiner(flush, max_items=PACKED, max_weight=MAX_BYTES // 2)
+
+
+def _ascii(data: Mapping[str, Any]) -> str:
+    # SQS refuses a whole batch for one character that XML does not have (U+FFFF in a file's
+    # name, say), and the batch's other results are other people's.
+    return json.dumps(data, separators=(",", ":"))

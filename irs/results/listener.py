@@ -116,8 +116,22 @@ class Listener:
             "VisibilityTimeout": "30",
         })
         self._touched = time.monotonic()
-        temporary.sweep(self._settings, reply_prefix(self._settings))
+        try:
+            temporary.sweep(self._settings, reply_prefix(self._settings))
+        except errors.CloudError as exc:
+            # What others left behind is no reason not to listen.
+            _log.info("listener.sweep_failed", why=str(exc))
         return queue
+
+    def _touch(self, queue: Queue) -> None:
+        if time.monotonic() - self._touched < temporary.TOUCH_EVERY:
+            return
+        self._touched = time.monotonic()
+        try:
+            temporary.touch(self._settings, queue)
+        except errors.CloudError as exc:
+            # Others take us for gone after several of these; to hear matters more.
+            _log.warning("listener.touch_failed", why=str(exc))
 
     def _run(self) -> None:
         failures = 0
@@ -142,9 +156,7 @@ class Listener:
     def _once(self) -> None:
         if self._queue is None:
             self._queue = self._create()
-        if time.monotonic() - self._touched > temporary.TOUCH_EVERY:
-            temporary.touch(self._settings, self._queue)
-            self._touched = time.monotonic()
+        self._touch(self._queue)
         try:
             messages = self._queue.receive()
         except errors.NotFound:
@@ -159,7 +171,7 @@ class Listener:
     def _deliver(self, body: str) -> None:
         try:
             results = [Result.from_dict(item) for item in json.loads(body)]
-        except (ValueError, TypeError) as exc:
+        except (ValueError, TypeError, RecursionError) as exc:
             _log.warning("listener.garbage", why=str(exc))
             return
         for result in results:

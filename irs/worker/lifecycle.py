@@ -8,6 +8,7 @@ becomes visible at once.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -73,8 +74,13 @@ class Drain:
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
+        self._channel: Any = None
         self._began = 0.0
         self._lock = threading.Lock()
+        self._asked = threading.Event()
+        self._signal = ""
+        self._hurry = False
+        threading.Thread(target=self._on_asked, name="drain", daemon=True).start()
 
     @property
     def began(self) -> bool:
@@ -83,10 +89,14 @@ class Drain:
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """The first signal drains, the second one stops at once."""
-        if self.began:
-            worker_state.should_stop = 0
-        else:
-            self.begin(signal.Signals(number).name)
+        # Nothing more here: the code it interrupts may hold any lock, the main loop's too.
+        self._hurry = self._asked.is_set() or self.began
+        self._signal = signal.Signals(number).name
+        self._asked.set()
+
+    def _on_asked(self) -> None:
+        self._asked.wait()
+        self.begin(self._signal)
 
     def begin(self, why: str) -> None:
         """Take no more; stop when what runs has finished or the grace is over."""
@@ -98,23 +108,34 @@ class Drain:
         self._consumer.hub.call_soon(self._cancel)
 
     def _cancel(self) -> None:
+        consumer = self._consumer.task_consumer
         try:
-            if self._consumer.task_consumer is not None:
-                self._consumer.task_consumer.cancel()
+            if consumer is not None:
+                self._channel = consumer.channel
+                consumer.cancel()
         except errors.CloudError as exc:
             _log.warning("worker.cancel_failed", why=str(exc))
         self._look()
 
     def _look(self) -> None:
-        running = len(worker_state.reserved_requests)
+        """Called in the main loop again and again, so that acknowledgements go on."""
+        # Not Celery's own count: it lets go of a task before its message is settled.
+        unsettled = self._channel.unsettled if self._channel is not None else 0
         late = time.monotonic() - self._began > load().drain_grace
-        if late or not (running or receiver.polling()):
-            if running:
-                # Their messages are released at the close and run elsewhere.
-                _log.warning("worker.drain_cut", running=running)
+        if not (unsettled or receiver.polling()):
             worker_state.should_stop = 0
-            return
-        self._consumer.hub.call_later(DRAIN_TICK, self._look)
+        elif late or self._hurry:
+            self._cut(unsettled)
+        else:
+            self._consumer.hub.call_later(DRAIN_TICK, self._look)
+
+    def _cut(self, unsettled: int) -> None:
+        """End now. Celery's own stop would wait for the tasks' threads, however they hang."""
+        _log.warning("worker.drain_cut", unsettled=unsettled)
+        if self._channel is not None:
+            self._channel.close()  # hands every unsettled message to somebody else
+        finish()
+        os._exit(0)
 
 
 class Watch:

@@ -84,11 +84,13 @@ class Pipeline:
         except Exception as exc:
             # An image that breaks the decoder or the engine in a way nobody foresaw is
             # tried again, as its neighbours may be to blame, and named when it keeps on.
+            expected = isinstance(exc, errors.IRSError)
             if attempt < self._settings.max_receive_count:
-                if not isinstance(exc, errors.CloudError):
-                    _log.exception("job.error", id=job.id, attempt=attempt)
+                _log.warning("job.postponed", id=job.id, attempt=attempt, why=repr(exc),
+                             exc_info=not expected)
                 raise Postponed(f"{type(exc).__name__}: {exc}") from exc
-            _log.exception("job.gave_up", id=job.id, attempt=attempt)
+            _log.error("job.gave_up", id=job.id, attempt=attempt, why=repr(exc),
+                       exc_info=not expected)
             return self._failed(job, attempt, started, "gave_up",
                                 f"could not be classified in {attempt} attempts")
         return Result(
@@ -132,7 +134,7 @@ def current() -> Pipeline:
         if _current is None:
             settings = load()
             began = time.monotonic()
-            engine = engines.load(settings)
+            engine = engines.load(settings, lambda bucket, key: Objects(settings, bucket).get(key))
             _log.info("model.ready", model=engine.info.name, version=engine.info.version,
                       engine=engine.info.engine, seconds=round(time.monotonic() - began, 2))
             _current = Pipeline(settings, engine, instance=identity.instance())

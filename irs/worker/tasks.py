@@ -8,7 +8,7 @@ from celery import Task
 from celery.exceptions import Reject
 
 from irs import log
-from irs.broker.channel import RECEIVES_HEADER
+from irs.broker.envelope import RECEIVES_HEADER
 from irs.celery import app
 from irs.domain.jobs import Job
 from irs.domain.tasks import CLASSIFY
@@ -19,9 +19,12 @@ _log = log.get("worker")
 lifecycle.install()
 
 
-@app.task(name=CLASSIFY, bind=True, shared=False, typing=True)
-def classify(self: Task, job_id: str, key: str, *, name: str, received: str) -> dict[str, Any]:
+@app.task(name=CLASSIFY, bind=True, shared=False)
+def classify(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Classify one stored image; returns the announcement, for `celery events`.
+
+    Takes what `Job.from_message` takes, and refuses anything else itself: Celery would
+    answer a wrong argument with a traceback at each receive.
 
     A fault that may pass leaves the message in the queue (it comes back after a pause), and
     the last allowed receive turns it into a named failure.
@@ -29,10 +32,10 @@ def classify(self: Task, job_id: str, key: str, *, name: str, received: str) -> 
     request = self.request
     receives = int(request.get(RECEIVES_HEADER) or 1)
     try:
-        job = Job.from_message(job_id, key, name=name, received=received)
+        job = Job.from_message(*args, **kwargs)
     except (ValueError, TypeError) as exc:
         # Not sent by us, or by another version: the dead-letter queue shows it to a person.
-        _log.warning("job.malformed", id=request.id, why=str(exc))
+        _log.warning("job.malformed", id=request.id, why=str(exc)[:200])
         raise Reject(str(exc), requeue=False) from exc
     try:
         result = pipeline.current().classify(job, attempt=receives, reply_to=request.reply_to)

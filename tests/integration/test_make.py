@@ -47,7 +47,11 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def up(tree: Path) -> Iterator[subprocess.Popen[str]]:
-    made = subprocess.Popen(["make", f"PYTHON={sys.executable}", "up"], cwd=tree, text=True,
+    # Not as a make below the make that may run the tests: it would speak of its directory,
+    # and take over that one's ARGS.
+    above = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")
+    env = {k: v for k, v in os.environ.items() if k not in above}
+    made = subprocess.Popen(["make", f"PYTHON={sys.executable}", "up"], cwd=tree, text=True, env=env,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     yield made
     if made.poll() is None:

@@ -153,7 +153,8 @@ def test_one_command_serves_and_one_signal_ends_it(up: Callable[..., Up]) -> Non
 
     second = up()
     assert second.process.wait(60) == 2
-    assert re.fullmatch(r"irs: another `irs up` runs on .*IRS_STATE_DIR=…\n", second.text())
+    assert re.fullmatch(r"irs: another `irs up` runs on .*start this one in another directory\n",
+                        second.text())
     assert first.process.poll() is None
 
     processes = first.everyone()

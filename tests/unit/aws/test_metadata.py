@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from irs import errors
+from irs.aws import metadata as metadata_module
 from irs.aws.metadata import Metadata
 
 
@@ -21,6 +22,8 @@ class Service(BaseHTTPRequestHandler):
         self._answer(200, f"token-{self.server.issued}")
 
     def do_GET(self) -> None:
+        if self.server.failures:
+            return self._answer(self.server.failures.pop(), "")
         if self.headers.get("X-aws-ec2-metadata-token") != f"token-{self.server.issued}":
             return self._answer(401, "")
         value = self.server.values.get(self.path.removeprefix("/latest/"))
@@ -37,9 +40,10 @@ class Service(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server() -> Iterator[Any]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(metadata_module, "PAUSE", 0.01)
     with ThreadingHTTPServer(("127.0.0.1", 0), Service) as http:
-        http.issued = 0
+        http.issued, http.failures = 0, []
         http.values = {"meta-data/instance-id": "i-0abc", "user-data": "IRS_PORT=1\n"}
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -72,9 +76,16 @@ def test_a_forgotten_token_is_asked_for_anew(server: Any) -> None:
     service = metadata(server)
     service.instance_id()
     server.issued += 1
-    with pytest.raises(errors.Unreachable, match="401"):
-        service.instance_id()
     assert service.instance_id() == "i-0abc"
+
+
+def test_one_answer_that_fails_is_asked_for_again(server: Any) -> None:
+    service = metadata(server)
+    server.failures = [500]
+    assert service.user_data() == "IRS_PORT=1\n"
+    server.failures = [500, 500]
+    with pytest.raises(errors.Unreachable, match="500"):
+        service.user_data()
 
 
 def test_a_proxy_of_the_environment_is_not_asked(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from webkit import Service
 
 from irs import settings as settings_module
 from irs.domain.jobs import Job
 from irs.testing import MemoryListener, MemoryObjects, MemoryResults
 from irs.web.app import create_app
+from tests.unit.web.webkit import Service
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from webkit import done, failed, picture
 
 from irs import __version__, errors
 from irs.domain.jobs import Failure
+from tests.unit.web.webkit import done, failed, picture
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 

@@ -5,10 +5,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from webkit import done, failed, picture
 
 from irs import errors
 from irs.domain import keys
+from tests.unit.web.webkit import done, failed, picture
 
 JSON = {"Accept": "application/json"}
 NOT_AN_IMAGE = bytes(100)

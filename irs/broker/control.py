@@ -1,0 +1,85 @@
+"""Remote control and events over SNS and SQS: what kept Celery's from working, mended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kombu.transport import SQS
+
+from irs import errors, log
+from irs.aws.faults import translated
+from irs.broker import owned
+from irs.settings import load
+
+_log = log.get("broker")
+
+
+class ControlChannel(SQS.Channel):
+    """kombu's SQS channel, its fan-out usable by Celery; faults are `irs.errors.CloudError`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.settings = load()
+        super().__init__(*args, **kwargs)
+
+    @property
+    def supports_fanout(self) -> bool:
+        return self.settings.remote_control
+
+    def _is_task_queue(self, name: str) -> bool:
+        return name == self.settings.input_queue
+
+    def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str,
+                    **kwargs: Any) -> None:
+        try:
+            with translated(f"SNS publish to {exchange}"):
+                super()._put_fanout(exchange, message, routing_key, **kwargs)
+        except errors.CloudError as exc:
+            self._lost_control(exc, exchange)
+
+    def _queue_bind(self, *args: Any) -> None:
+        with translated("SNS topic"):
+            super()._queue_bind(*args)
+
+    def _lost_control(self, exc: errors.CloudError, target: str) -> None:
+        """A lost task is its sender's to know of; a worker must not stop for a lost reply."""
+        if self.hub is None or self._is_task_queue(target):
+            raise exc
+        _log.warning("broker.control_lost", target=target, why=str(exc))
+
+    def exchange_declare(self, exchange: str | None = None, type: str = "direct",
+                         **kwargs: Any) -> None:
+        # Celery declares its event exchange as topic, which SNS does not have. Its routing
+        # keys only narrow what a monitor hears, so fan-out is right, and all there is.
+        if exchange == self.connection.event_exchange:
+            type = "fanout"
+        super().exchange_declare(exchange, type, **kwargs)
+
+    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> Sequence[str]:
+        # Bindings live in the process that declared them, and the one that replies is
+        # another: the reply queue's name follows from exchange and routing key (kombu.pidbox).
+        if exchange.startswith("reply.") and exchange.endswith(".pidbox"):
+            return [f"{routing_key}.{exchange}"]
+        return super()._lookup(exchange, routing_key, default)
+
+    def after_reply_message_received(self, queue: str) -> None:
+        """Keep the reply queue for this process's next question.
+
+        SQS refuses to make a queue again within 60 s of its deletion.
+        """
+
+    def _subscribe_queue_to_fanout_exchange_if_required(self, queue_name: str) -> None:
+        super()._subscribe_queue_to_fanout_exchange_if_required(queue_name)
+        if self._fanout is not None:
+            owned.registry(self.settings).subscribed(
+                self._fanout.subscriptions._subscription_arn_cache.values())
+
+    def _make_anew(self, queue: str) -> None:
+        """A control queue of ours was deleted: another process took us for gone.
+
+        Called in the receiving thread; nobody else uses this channel's subscriptions then.
+        """
+        owned.registry(self.settings).create(self.queue(queue))
+        with translated(f"SNS subscription of {queue}"):
+            self.fanout.subscriptions._subscription_arn_cache.clear()
+            self._subscribe_queue_to_fanout_exchange_if_required(queue)

@@ -1,0 +1,51 @@
+"""kombu's envelope around a task, read from an SQS message that anybody may have sent."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from irs.aws.queues import Message, Queue
+
+#: Header in which a task finds how often its message has been received.
+RECEIVES_HEADER = "irs_receives"
+
+
+def read(message: Message, source: Queue) -> dict[str, Any]:
+    """The payload that kombu's `Message` takes; what is no envelope becomes a bare body.
+
+    Everything kombu and Celery look at before they decide what a message is has the type
+    they count on: a foreign message must reach Celery's own refusal, and break nothing.
+    """
+    envelope = _object(message.body) or _object(_unwrapped(message.body))
+    if envelope is None or not isinstance(envelope.get("properties"), dict):
+        envelope = {"body": message.body, "properties": {}}
+    properties = envelope["properties"]
+    if not isinstance(properties.get("delivery_info"), dict):
+        properties["delivery_info"] = {}
+    properties["delivery_info"].update(
+        sqs_message={"MessageId": message.id, "ReceiptHandle": message.receipt},
+        sqs_queue=source.url, sqs_queue_object=source)
+    properties["delivery_tag"] = message.receipt
+    if not isinstance(envelope.get("headers"), dict):
+        envelope["headers"] = {}
+    envelope["headers"][RECEIVES_HEADER] = message.receives
+    return envelope
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _unwrapped(text: str) -> str:
+    """What kombu's own transport sends: base64 of the envelope. Empty for anything else."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""

@@ -1,0 +1,43 @@
+"""Celery's consumer: what it cannot read goes to the dead-letter queue, in one line of log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery.worker import consumer
+
+from irs import log
+
+_log = log.get("worker")
+_errors = logging.getLogger("irs.broker")
+
+
+class Consumer(consumer.Consumer):
+    """Set as ``worker_consumer``.
+
+    Celery deletes a message whose body it cannot decode and logs every other misfit with
+    its body, which names a user's file, and a traceback. Here each is left to the redrive
+    policy: a person finds it, whole, in the dead-letter queue.
+    """
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """The body is not JSON, or not of a type that is accepted."""
+        self._leave(message, exc)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """No task in it."""
+        self._leave(message, "not a task")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """A task that this worker does not have."""
+        self._leave(message, f"unknown task {exc}")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Arguments that no task could take."""
+        self._leave(message, exc)
+
+    def _leave(self, message: Any, why: object) -> None:
+        sqs = message.delivery_info.get("sqs_message", {})
+        _log.warning("task.refused", message=sqs.get("MessageId"), why=str(why)[:200])
+        message.reject_log_error(_errors, self.connection_errors)

@@ -1,0 +1,50 @@
+"""Messages that anybody may have sent."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from irs.aws.queues import Message
+from irs.broker import envelope
+from irs.testing import MemoryQueue
+
+QUEUE = MemoryQueue("tasks")
+OURS = {"body": "[[], {}, {}]", "content-type": "application/json", "headers": {"task": "t"},
+        "properties": {"delivery_info": {"routing_key": "tasks"}, "delivery_tag": "theirs"}}
+
+
+def read(body: str, receives: int = 1) -> dict[str, Any]:
+    return envelope.read(Message(id="m", body=body, receipt="r", receives=receives, sent_ms=0), QUEUE)
+
+
+def test_ours_comes_back_with_its_delivery() -> None:
+    found = read(json.dumps(OURS), receives=3)
+    assert found["body"] == OURS["body"]
+    assert found["headers"] == {"task": "t", envelope.RECEIVES_HEADER: 3}
+    assert found["properties"]["delivery_tag"] == "r"
+    assert found["properties"]["delivery_info"]["routing_key"] == "tasks"
+    assert found["properties"]["delivery_info"]["sqs_queue_object"] is QUEUE
+
+
+def test_what_kombus_own_transport_sends_is_read_as_well() -> None:
+    found = read(base64.b64encode(json.dumps(OURS).encode()).decode())
+    assert found["headers"]["task"] == "t"
+
+
+def test_a_sender_cannot_say_how_often_it_was_received() -> None:
+    body = json.dumps(OURS | {"headers": {envelope.RECEIVES_HEADER: 99}})
+    assert read(body)["headers"][envelope.RECEIVES_HEADER] == 1
+
+
+@pytest.mark.parametrize("body", [
+    "", "hello", "hell", "[1]", "null", "1e999", "{}", "[" * 100_000, "/////w==", '{"properties": 1}',
+    '{"properties": {"delivery_info": 1}, "headers": 2}', '{"properties": {}, "headers": null}', "ÿ"])
+def test_anything_else_is_a_message_without_a_task(body: str) -> None:
+    found = read(body)
+    assert found["headers"] == {envelope.RECEIVES_HEADER: 1}
+    assert found["properties"]["delivery_tag"] == "r"
+    assert found["properties"]["delivery_info"]["sqs_queue"] == QUEUE.url

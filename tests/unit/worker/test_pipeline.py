@@ -1,0 +1,226 @@
+"""From an image to a stored, announced result; every way in which that can go wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from irs import errors
+from irs.domain import keys
+from irs.domain.images import Preprocess
+from irs.domain.jobs import Job, ModelInfo, Result, Status
+from irs.results import announce
+from irs.results.announce import reply_prefix
+from irs.results.store import ResultStore
+from irs.settings import Settings
+from irs.testing import FaultPlan, MemoryObjects, MemoryQueue
+from irs.worker import pipeline as pipeline_module
+from irs.worker.pipeline import Pipeline, Postponed
+
+SETTINGS = Settings.model_construct(max_batch=2, max_image_bytes=100_000)
+LAST = SETTINGS.max_receive_count
+REPLY = f"{reply_prefix(SETTINGS)}1"
+
+
+class Engine:
+    """Sees a cat in everything, or raises."""
+
+    name = "none"
+    info = ModelInfo(name="none", version="sha256:0", engine="none")
+    preprocess = Preprocess(resize=8, crop=8)
+    labels = ("cat", "dog")
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.error: Exception | None = None
+
+    def predict(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        self.images += len(batch)
+        if self.error:
+            raise self.error
+        return np.tile(np.array([0.75, 0.25], np.float32), (len(batch), 1))
+
+
+class World:
+    """A pipeline, and what is around it."""
+
+    def __init__(self) -> None:
+        self.engine = Engine()
+        self.inputs, self.outputs = MemoryObjects("in"), MemoryObjects("out")
+        self.faults = FaultPlan()
+        self.queues: dict[str, MemoryQueue] = {}
+        self.pipeline: Pipeline
+
+    def queue(self, _settings: Any, name: str) -> MemoryQueue:
+        return self.queues.setdefault(name, MemoryQueue(name))
+
+    def job(self, data: bytes | None = None) -> Job:
+        job_id = keys.new_id()
+        key = keys.input_key(job_id, "cat.png")
+        if data is not None:
+            self.inputs.put(key, data)
+        return Job(id=job_id, image="cat.png", key=key, received=datetime.now(UTC))
+
+    def stored(self, job: Job) -> Result | None:
+        found = self.outputs.stored.get(keys.output_key(job.id))
+        return Result.from_json(found.data) if found else None
+
+    def announced(self, queue: str = SETTINGS.output_queue) -> list[str]:
+        bodies = [json.loads(b) for b in self.queues[queue].bodies()] if queue in self.queues else []
+        return [item["id"] for body in bodies for item in (body if isinstance(body, list) else [body])]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    world = World()
+    ports = {SETTINGS.input_bucket: world.inputs, SETTINGS.output_bucket: world.outputs}
+    monkeypatch.setattr(pipeline_module, "Objects",
+                        lambda settings, bucket: world.faults.wrap(ports[bucket]))
+    monkeypatch.setattr(pipeline_module, "ResultStore", lambda settings: ResultStore(
+        settings, objects=world.faults.wrap(world.outputs)))
+    monkeypatch.setattr(announce, "Queue", world.queue)
+    world.pipeline = Pipeline(SETTINGS, world.engine, instance="i-1")
+    yield world
+    world.pipeline.close()
+
+
+def png(size: int = 20) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (size, size), "red").save(out, "PNG")
+    return out.getvalue()
+
+
+def test_done_is_stored_and_announced_to_both(world: World) -> None:
+    job = world.job(png())
+    result = world.pipeline.classify(job, attempt=1, reply_to=REPLY)
+    assert world.stored(job) == result
+    assert (result.status, result.label, result.attempts, result.instance) == (Status.DONE, "cat", 1, "i-1")
+    assert result.model == Engine.info
+    assert (result.input.format, result.input.width) == ("PNG", 20)
+    assert set(result.times) == {"received", "started", "finished"}
+    assert world.announced() == world.announced(REPLY) == [job.id]
+
+
+@pytest.mark.parametrize(("data", "code"), [
+    (b"\0" * 100, "unsupported_format"), (png(200)[:60], "undecodable"), (b"x" * 100_001, "too_large")])
+def test_a_refused_image_is_a_failed_result(world: World, data: bytes, code: str) -> None:
+    job = world.job(data)
+    result = world.pipeline.classify(job, attempt=1, reply_to=None)
+    assert result.status is Status.FAILED
+    assert result.error.code == code
+    assert world.stored(job) == result
+    assert world.announced() == [job.id]
+    assert world.engine.images == 0
+
+
+def test_a_missing_image_is_a_failed_result(world: World) -> None:
+    job = world.job()
+    assert world.pipeline.classify(job, attempt=1, reply_to=None).error.code == "input_missing"
+    assert world.announced() == [job.id]
+
+
+@pytest.mark.parametrize("error", [
+    errors.Unreachable("reset"), errors.Throttled("slow"), errors.AccessDenied("no")])
+def test_a_fault_of_the_cloud_postpones_and_leaves_no_result(
+        world: World, error: errors.CloudError, caplog: pytest.LogCaptureFixture) -> None:
+    job = world.job(png())
+    world.faults.fail("get", 1, error)
+    with pytest.raises(Postponed):
+        world.pipeline.classify(job, attempt=1, reply_to=REPLY)
+    assert world.stored(job) is None
+    assert world.announced() == world.announced(REPLY) == []
+    assert not any(record.exc_info for record in caplog.records)
+    assert world.pipeline.classify(job, attempt=2, reply_to=None).status is Status.DONE
+
+
+def test_an_unexpected_error_postpones_until_the_last_receive_and_then_is_the_result(world: World) -> None:
+    job = world.job(png())
+    world.engine.error = RuntimeError("a defect")
+    for attempt in range(1, LAST):
+        with pytest.raises(Postponed):
+            world.pipeline.classify(job, attempt=attempt, reply_to=None)
+        assert world.stored(job) is None
+    result = world.pipeline.classify(job, attempt=LAST, reply_to=None)
+    assert result.error.code == "gave_up"
+    assert result.attempts == LAST
+    assert world.stored(job) == result
+    assert world.announced() == [job.id]
+
+
+def test_one_bad_image_fails_alone(world: World) -> None:
+    bad, good = world.job(b"GIF89a"), world.job(png())
+    assert world.pipeline.classify(bad, attempt=1, reply_to=None).status is Status.FAILED
+    assert world.pipeline.classify(good, attempt=1, reply_to=None).status is Status.DONE
+
+
+def test_a_redelivery_announces_the_stored_result_again_and_classifies_nothing(world: World) -> None:
+    job = world.job(png())
+    first = world.pipeline.classify(job, attempt=1, reply_to=REPLY)
+    world.inputs.delete(job.key)
+    images = world.engine.images
+    assert world.pipeline.classify(job, attempt=2, reply_to=REPLY) == first
+    assert world.engine.images == images
+    assert world.announced(REPLY) == [job.id, job.id]
+
+
+def test_two_messages_of_one_job_have_one_result(world: World) -> None:
+    job = world.job(png())
+    first = world.pipeline.classify(job, attempt=1, reply_to=None)
+    assert world.pipeline.classify(job, attempt=1, reply_to=None) == first
+
+
+@pytest.mark.parametrize("attempt", [1, LAST])
+def test_a_result_that_cannot_be_stored_postpones_however_often_it_was_tried(
+        world: World, attempt: int) -> None:
+    job = world.job(png())
+    world.faults.fail_randomly("put", 1, errors.Unreachable("down"))
+    with pytest.raises(Postponed):
+        world.pipeline.classify(job, attempt=attempt, reply_to=None)
+    assert world.stored(job) is None
+    assert world.announced() == []
+
+
+def test_a_write_whose_answer_was_lost_is_announced_at_the_next_receive(world: World) -> None:
+    job = world.job(png())
+    world.faults.fail("put", 1, errors.Unreachable("timeout"), after=True)
+    with pytest.raises(Postponed):
+        world.pipeline.classify(job, attempt=1, reply_to=None)
+    images = world.engine.images
+    assert world.pipeline.classify(job, attempt=2, reply_to=None) == world.stored(job)
+    assert world.engine.images == images
+    assert world.announced() == [job.id]
+
+
+def test_a_lost_announcement_is_no_failure(world: World) -> None:
+    job = world.job(png())
+    world.queue(None, SETTINGS.output_queue).send_batch = _down  # type: ignore[method-assign]
+    assert world.pipeline.classify(job, attempt=1, reply_to=REPLY).status is Status.DONE
+    assert world.announced(REPLY) == [job.id]
+
+
+def _down(*_: Any) -> Any:
+    raise errors.Unreachable("down")
+
+
+def test_activity_is_noted_at_begin_and_end(world: World) -> None:
+    before = world.pipeline.last_activity
+    with pytest.raises(Postponed):
+        world.faults.fail("get", 1, errors.Unreachable("down"))
+        world.pipeline.classify(world.job(png()), attempt=1, reply_to=None)
+    assert world.pipeline.last_activity > before
+
+
+def test_no_log_line_above_debug_names_the_users_file(
+        world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    world.pipeline.classify(world.job(png()), attempt=1, reply_to=None)
+    world.pipeline.classify(world.job(b"?"), attempt=1, reply_to=None)
+    world.pipeline.classify(world.job(), attempt=1, reply_to=None)
+    assert "cat.png" not in caplog.text

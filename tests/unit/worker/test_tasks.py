@@ -1,0 +1,105 @@
+"""The task: arguments in, the announcement out, and what it tells Celery in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery.exceptions import Reject
+
+from irs.broker.envelope import RECEIVES_HEADER
+from irs.domain.jobs import Failure, Job, Result, Status
+from irs.domain.tasks import CLASSIFY
+from irs.worker import pipeline
+
+JOB = "11111111-1111-4111-8111-111111111111"
+OTHER = "22222222-2222-4222-8222-222222222222"
+GOOD = ((JOB, f"{JOB}/a.jpg"), {"name": "a.jpg", "received": "2026-01-01T12:00:00.000Z"})
+
+
+class Pipeline:
+    """Notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Job, int, str | None]] = []
+        self.error: Exception | None = None
+
+    def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
+        self.asked.append((job, attempt, reply_to))
+        if self.error:
+            raise self.error
+        return Result(id=job.id, image=job.image, status=Status.FAILED,
+                      error=Failure(code="x", message="y"))
+
+
+@pytest.fixture
+def around(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    fake = Pipeline()
+    monkeypatch.setattr(pipeline, "current", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def task() -> Iterator[Any]:
+    classify = _classify()
+    classify.push_request(id=JOB, reply_to="q-web-1", **{RECEIVES_HEADER: 3})
+    yield classify
+    classify.pop_request()
+
+
+def _classify() -> Any:
+    import irs.worker.tasks  # noqa: F401 - registers it
+    from irs.celery import app
+
+    app.finalize()
+    return app.tasks[CLASSIFY]
+
+
+def test_arguments_reach_the_pipeline_with_the_count_of_receives(around: Pipeline, task: Any) -> None:
+    args, kwargs = GOOD
+    assert task.run(*args, **kwargs)["id"] == JOB
+    ((job, attempt, reply_to),) = around.asked
+    assert (job.id, job.key, job.image, attempt, reply_to) == (JOB, f"{JOB}/a.jpg", "a.jpg", 3, "q-web-1")
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [
+    ((), {}),
+    ((JOB,), GOOD[1]),
+    ((*GOOD[0], "more"), GOOD[1]),
+    (GOOD[0], {}),
+    (GOOD[0], GOOD[1] | {"more": 1}),
+    (GOOD[0], GOOD[1] | {"received": "yesterday"}),
+    (GOOD[0], GOOD[1] | {"received": "2026-01-01T12:00:00"}),
+    (GOOD[0], GOOD[1] | {"received": None}),
+    (GOOD[0], GOOD[1] | {"name": 5}),
+    ((1, 2), GOOD[1]),
+    (("../x", "../x/a"), GOOD[1]),
+    ((JOB, f"{OTHER}/a.jpg"), GOOD[1]),
+    ((JOB, None), GOOD[1]),
+], ids=str)
+def test_malformed_arguments_are_rejected_and_never_run(
+        around: Pipeline, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    with pytest.raises(Reject) as caught:
+        task.run(*args, **kwargs)
+    assert not caught.value.requeue
+    assert around.asked == []
+
+
+def test_a_postponed_job_keeps_its_message(around: Pipeline, task: Any) -> None:
+    around.error = pipeline.Postponed("later")
+    with pytest.raises(Reject) as caught:
+        task.run(*GOOD[0], **GOOD[1])
+    assert caught.value.requeue
+
+
+def test_what_the_task_is_to_celery() -> None:
+    from irs.celery import app
+
+    classify = _classify()
+    assert classify.acks_late
+    assert not classify.acks_on_failure
+    assert not classify.acks_on_timeout
+    assert not classify.reject_on_worker_lost
+    assert classify.ignore_result
+    assert app.conf.accept_content == ["json"]
