@@ -159,10 +159,14 @@ class Machine:
 
     def __init__(self) -> None:
         self.notice: str | None = None
+        self.granted: str | None = "terminate"
         self.terminated: list[str] = []
 
     def spot_action(self) -> str | None:
         return self.notice
+
+    def verdict(self) -> str | None:
+        return self.granted
 
     def terminate(self, ids: list[str]) -> None:
         self.terminated += ids
@@ -174,6 +178,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(lifecycle.identity, "instance_id", lambda: "i-1")
     monkeypatch.setattr(lifecycle.identity, "metadata", lambda: machine)
     monkeypatch.setattr(lifecycle, "Fleet", lambda settings: machine)
+    monkeypatch.setattr(lifecycle, "Objects", lambda settings, bucket: None)
+    monkeypatch.setattr(lifecycle, "Leaving", lambda *args, **ports: machine)
     return machine
 
 
@@ -183,7 +189,7 @@ def watch(world: World, monkeypatch: pytest.MonkeyPatch, *, idle: float,
     monkeypatch.setattr(lifecycle.pipeline, "current", lambda: SimpleNamespace(
         last_activity=time.monotonic() - idle))
     drain = Drain(world)
-    return Watch(drain), drain
+    return Watch(drain, SimpleNamespace(wants_to_leave=False)), drain
 
 
 def test_a_spot_notice_drains(world: World, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,11 +201,13 @@ def test_a_spot_notice_drains(world: World, machine: Machine, monkeypatch: pytes
     assert drain.began
 
 
-@pytest.mark.parametrize(("idle", "patience", "ends"), [
-    (100, None, False), (5, 60, False), (100, 60, True)])
+@pytest.mark.parametrize(("idle", "patience", "granted", "ends"), [
+    (100, None, "terminate", False), (5, 60, "terminate", False),
+    (100, 60, None, False), (100, 60, "terminate", True)])
 def test_an_idle_instance_asks_for_its_own_end_once(
         world: World, machine: Machine, monkeypatch: pytest.MonkeyPatch, idle: float,
-        patience: float | None, ends: bool) -> None:
+        patience: float | None, granted: str | None, ends: bool) -> None:
+    machine.granted = granted
     looker, drain = watch(world, monkeypatch, idle=idle, patience=patience)
     looker._look()
     looker._look()
