@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 from celery import Celery
 
-from irs import log
+from irs import errors, log
 from irs.settings import load
 
-log.configure(load().log_level, load().log_format)
+try:
+    log.configure(load().log_level, load().log_format)
+except errors.SettingsError as exc:
+    # Celery's own commands have nobody else to say it in one line.
+    sys.stderr.write(f"irs: {exc}\n")
+    sys.exit(2)
 
 app = Celery("irs")
 app.config_from_object("celeryconfig")

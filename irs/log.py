@@ -50,8 +50,10 @@ def configure(level: str = "INFO", fmt: str = "pretty") -> None:
     # Their INFO lines are one a request or one a retry; ours say the same with an id.
     # Celery's name the user's file besides.
     for noisy in ("botocore", "boto3", "urllib3", "PIL", "hypercorn", "waitress.queue",
-                  "celery.app.trace", "celery.worker.strategy", "kombu.transport.SQS.SNS"):
+                  "celery.worker.strategy", "kombu.transport.SQS.SNS"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    # Its warnings are rejected tasks with a traceback; `job.postponed` said why in a line.
+    logging.getLogger("celery.app.trace").setLevel(max(logging.ERROR, logging.getLevelName(level)))
 
 
 def get(name: str) -> Any:

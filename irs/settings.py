@@ -11,6 +11,8 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import re
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -46,8 +48,9 @@ def _off_to_none(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() in ("", "off", "none") else value
 
 
-Seconds = Annotated[float, Field(gt=0)]
-OptionalSeconds = Annotated[float | None, BeforeValidator(_off_to_none)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+OptionalSeconds = Annotated[
+    Annotated[float, Field(allow_inf_nan=False)] | None, BeforeValidator(_off_to_none)]
 Csv = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -60,7 +63,7 @@ class Settings(BaseSettings):
     )
 
     # -- AWS ---------------------------------------------------------------------------
-    region: str = "us-east-1"
+    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$")
     #: unset: AWS itself
     aws_endpoint_url: str | None = None
     #: unset: boto's own chain (environment, profile, instance profile)
@@ -93,7 +96,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65_535)
     #: seconds a request waits for its answer
-    client_wait: float = Field(60, ge=0, le=3600)
+    client_wait: float = Field(60, ge=0, le=3600, allow_inf_nan=False)
     #: requests that may wait at once
     max_waiting: int = Field(400, ge=1)
     #: bytes of one image
@@ -151,7 +154,7 @@ class Settings(BaseSettings):
     cloud_port: int = Field(4566, ge=0, le=65_535)
     state_dir: Path = Path(".irs")
     #: seconds between an instance's launch and its first process
-    boot_delay: float = Field(0, ge=0)
+    boot_delay: float = Field(0, ge=0, allow_inf_nan=False)
     #: seconds between SIGTERM and SIGKILL of an instance's process
     stop_grace: Seconds = 40.0
 
@@ -176,6 +179,13 @@ class Settings(BaseSettings):
     def _http_only(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
+        try:
+            parts = urllib.parse.urlsplit(value or "http://none")
+            sound = bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", value or "")
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError("is not a URL such as http://127.0.0.1:4566")
         return value.rstrip("/") if value else None
 
     @field_validator("idle_shutdown")
@@ -218,6 +228,8 @@ def build(values: Mapping[str, Any] | None = None) -> Settings:
         return Settings(**(values or {}))
     except ValidationError as exc:
         raise SettingsError(_one_line(exc)) from None
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f".env is not UTF-8 text (byte {exc.start})") from None
 
 
 @functools.cache

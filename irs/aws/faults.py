@@ -6,6 +6,7 @@ Lists of codes: SQS, S3 and EC2 API references, "Common errors" and each action'
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import botocore.exceptions as boto
@@ -69,6 +70,10 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], type[errors.CloudError], st
      errors.Permanent, "", "InvalidRequest"),
 )
 
+#: What obstore says of an object: its URL, or where it is.
+_NAMED = re.compile(
+    r"(?<=[^/:]/)[^\s\"/]*/\S+|(?<=location ).*?(?= not found| already)|(?<=for path ).*?(?=: )")
+
 
 def classify(code: str, status: int = 0, message: str = "") -> type[errors.CloudError]:
     """The class for an AWS error code, or for its HTTP status where the code is unknown.
@@ -120,4 +125,5 @@ def translated(what: str) -> Iterator[None]:
 
 def _first(text: str) -> str:
     line = text.strip().splitlines()[0] if text.strip() else ""
-    return line[:200]
+    # obstore names the object, by URL and by path, and a key may hold a user's file name.
+    return _NAMED.sub("…", line)[:200]

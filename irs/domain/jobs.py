@@ -112,7 +112,8 @@ class Job:
         The key must lie below the job's own id: a message cannot name another's upload.
         """
         canonical = keys.parse_id(job_id)
-        if not isinstance(key, str) or not key.startswith(f"{canonical}/"):
+        if (not isinstance(key, str) or not key.startswith(f"{canonical}/")
+                or not {"", ".", ".."}.isdisjoint(key.split("/"))):
             raise ValueError(f"key is not below {canonical}/")
         moment = datetime.fromisoformat(received)
         if moment.tzinfo is None:

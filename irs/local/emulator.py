@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import os
 import socket
 import sys
@@ -122,6 +123,10 @@ def bind(port: int, *, host: str = HOST, setting: str = "IRS_CLOUD_PORT") -> soc
         listener.bind((host, port))
     except OSError as exc:
         listener.close()
+        if exc.errno not in (errno.EADDRINUSE, errno.EACCES):
+            # Not the port's fault: no such host, or no address of this machine.
+            raise SettingsError(f"IRS_HOST={host}: {exc.strerror}; it names an address of this "
+                                "machine, 127.0.0.1 or 0.0.0.0 for all of them") from None
         raise SettingsError(f"port {port} cannot be had ({exc.strerror}): choose another, "
                             f"for example {setting}={port + 1 if port < 65_535 else 8081}") from None
     return listener
@@ -191,7 +196,7 @@ async def _serve(fd: int) -> None:
     # A long poll in flight must not hold the end up for its 20 s.
     config.graceful_timeout = 1
     config.loglevel = "WARNING"
-    await serve(Autosave(ministack.app, save), config)
+    await serve(Autosave(longpoll.HangUp(ministack.app), save), config)
 
 
 def _write(save_state: Any, found: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,15 @@ from irs.settings import CLOUD_ENV, Settings
 #: the account follows from the key.
 KEY = "test"
 
+#: Instances at most where there are no more cores than this: a burst is still seen to scale.
+MOST = 4
+
 
 def laptop(settings: Settings) -> Settings:
     """``settings`` for a cloud of one's own: what the user set stays as it is.
 
-    One instance stays ready, so that the first upload does not wait for a boot. Long polls
+    One instance stays ready, so that the first upload does not wait for a boot, and there
+    are few: more than there are cores share what there is. Long polls
     are short, so that Ctrl-C does not wait for them. Paths are absolute, because instances
     have directories of their own.
     """
@@ -34,6 +39,9 @@ def laptop(settings: Settings) -> Settings:
         chosen["model_weights"] = str(Path(settings.model_weights).absolute())
     if "min_instances" not in settings.model_fields_set:
         chosen["min_instances"] = 1
+    if "max_instances" not in settings.model_fields_set:
+        chosen["max_instances"] = max(chosen.get("min_instances", settings.min_instances),
+                                      MOST, os.cpu_count() or 1)
     if "poll_wait" not in settings.model_fields_set:
         chosen["poll_wait"] = 2
     return settings_module.build(settings.model_dump(exclude_unset=True) | chosen)

@@ -1,16 +1,26 @@
-"""Long polls that end when a message arrives.
+"""Long polls that end when a message arrives, and when their client has gone.
 
 MiniStack 1.5.33's ReceiveMessage looks every 0.1 s, which an upload would pay twice: once
 for its task and once for its result. SQS itself answers at once. `complete` lets each send
 wake the polls that wait; a message that becomes visible by time is still found by the look.
+
+Nor does it notice that a client has hung up: a killed worker's poll would take the next
+message for nobody, and hide it for a whole visibility timeout. `HangUp` ends such a poll.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, MutableMapping
 from types import ModuleType, SimpleNamespace
 from typing import Any
+
+Message = MutableMapping[str, Any]
+App = Callable[[Message, Any, Any], Awaitable[None]]
+
+#: How a client says which call it makes (AWS's JSON protocol).
+_TARGET = (b"x-amz-target", b"AmazonSQS.ReceiveMessage")
 
 
 class _Arrivals:
@@ -48,3 +58,39 @@ def complete(sqs: ModuleType) -> None:
     arrivals = _Arrivals(sqs.esm_wake)
     sqs.esm_wake = arrivals
     sqs.asyncio = SimpleNamespace(**{**vars(asyncio), "sleep": arrivals.sleep})
+
+
+class HangUp:
+    """ASGI middleware: a ReceiveMessage whose client disconnects is cancelled."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        """Pass the request on; a long poll is watched meanwhile."""
+        if scope["type"] != "http" or _TARGET not in [tuple(h) for h in scope["headers"]]:
+            await self._app(scope, receive, send)
+            return
+        parts: list[Message] = [await receive()]
+        while parts[-1].get("more_body"):
+            parts.append(await receive())
+        call = asyncio.ensure_future(self._app(scope, _replay(parts, receive), send))
+        gone = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait({call, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            call.cancel()  # nothing to a call that is done
+        with contextlib.suppress(asyncio.CancelledError):
+            await call
+
+
+def _replay(parts: list[Message], receive: Any) -> Any:
+    """A ``receive`` that gives ``parts`` again."""
+    waiting = iter(parts)
+
+    async def again() -> Message:
+        for part in waiting:
+            return part
+        return await receive()  # type: ignore[no-any-return]
+    return again

@@ -50,7 +50,9 @@ class _OneLine(ErrorTask):
         error = self.request.error
         reason = error.reason.lower()
         status = f"{error.code} {error.reason}"
-        if (getattr(self.request, "path", None) or "").startswith("/v1/"):
+        accept = getattr(self.request, "headers", {}).get("ACCEPT", "")
+        if ((getattr(self.request, "path", None) or "").startswith("/v1/")
+                or "application/json" in accept or "application/problem+json" in accept):
             kind = PROBLEM
             body = (f'{{"type": "about:blank", "title": "{error.reason}", "status": {error.code}, '
                     f'"detail": "{reason}", "code": "{reason.replace(" ", "_")}"}}\n')

@@ -43,7 +43,10 @@ def install() -> None:
     signals.worker_shutdown.connect(_on_shutdown, dispatch_uid="irs")
 
 
-def _on_init(**_: Any) -> None:
+def _on_init(sender: Any = None, **_: Any) -> None:
+    # Celery's own (group, map, chord_unlock, …) run whatever a message names: not from here.
+    for name in [n for n in sender.app.tasks if n.startswith("celery.")]:
+        sender.app.tasks.unregister(name)
     try:
         pipeline.current()
     except errors.IRSError as exc:

@@ -36,9 +36,9 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
     except (ValueError, TypeError) as exc:
         # Not sent by us, or by another version: the dead-letter queue shows it to a person.
         _log.warning("job.malformed", id=request.id, why=str(exc)[:200])
-        raise Reject(str(exc), requeue=False) from exc
+        raise Reject(str(exc), requeue=False) from None
     try:
         result = pipeline.current().classify(job, attempt=receives, reply_to=request.reply_to)
     except pipeline.Postponed as exc:
-        raise Reject(str(exc), requeue=True) from exc
+        raise Reject(str(exc), requeue=True) from None
     return result.announcement()

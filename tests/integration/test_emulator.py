@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
+import http.client
 import importlib.util
 import json
 import socket
@@ -127,6 +128,26 @@ def test_a_send_wakes_a_long_poll(cloud: Any) -> None:
         queue.delete_batch([message.receipt])
         timer.join()
     assert statistics.median(delays) < 0.03, delays
+
+
+def test_a_poll_whose_client_has_gone_takes_no_message(cloud: Any) -> None:
+    """A killed worker leaves its poll behind; the next upload must not wait for it to time out."""
+    settings = cloud.fresh(poll_wait=20)
+    queue = Queue(settings, settings.input_queue)
+    queue.create({"VisibilityTimeout": "60"})
+    body = json.dumps({"QueueUrl": queue.url, "WaitTimeSeconds": 20}).encode()
+    host, port = cloud.endpoint.removeprefix("http://").split(":")
+    dead = http.client.HTTPConnection(host, int(port))
+    dead.request("POST", "/", body, {
+        "X-Amz-Target": "AmazonSQS.ReceiveMessage", "Content-Type": "application/x-amz-json-1.0",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request"})
+    assert dead.sock is not None
+    queue.depth()  # the emulator has turned to the poll before it answers this
+    dead.sock.shutdown(socket.SHUT_RDWR)
+    dead.close()
+    queue.depth()  # and to its end before this
+    queue.send("for somebody who lives")
+    assert [m.body for m in queue.receive(1, wait=2)] == ["for somebody who lives"]
 
 
 def test_it_listens_on_this_machine_alone(cloud: Any) -> None:

@@ -158,13 +158,13 @@ def test_precedence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".irs").mkdir()
     (tmp_path / ".irs/cloud.env").write_text(
-        "IRS_PORT=1001\nIRS_HOST=cloud\nIRS_REGION=cloud\nIRS_CLUSTER=cloud\n")
-    (tmp_path / ".env").write_text("IRS_PORT=1002\nIRS_HOST=file\nIRS_REGION=file\n# note\nOTHER=1\n")
+        "IRS_PORT=1001\nIRS_HOST=cloud\nIRS_REGION=eu-cloud-1\nIRS_CLUSTER=cloud\n")
+    (tmp_path / ".env").write_text("IRS_PORT=1002\nIRS_HOST=file\nIRS_REGION=eu-file-1\n# note\nOTHER=1\n")
     monkeypatch.setenv("IRS_PORT", "1003")
     monkeypatch.setenv("IRS_HOST", "environment")
     settings = settings_module.build({"port": 1004})
     assert (settings.port, settings.host, settings.region, settings.cluster, settings.model) == (
-        1004, "environment", "file", "cloud", "efficientnet_lite0")
+        1004, "environment", "eu-file-1", "cloud", "efficientnet_lite0")
 
 
 def test_a_mistake_in_a_file_names_the_variable(tmp_path: Path) -> None:
@@ -226,3 +226,21 @@ def test_every_setting_has_a_value_that_passes_its_own_rules() -> None:
     defaults = settings_module.build()
     assert settings_module.build(dict(defaults)) == defaults
     assert all(name == name.lower() for name in Settings.model_fields)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("region", "us east 1"), ("region", "nowhere"), ("aws_endpoint_url", "http://a b"),
+    ("aws_endpoint_url", "http://"), ("aws_endpoint_url", "http://[::1"),
+    ("scaler_interval", "inf"), ("drain_grace", "nan"), ("boot_delay", "inf"), ("idle_shutdown", "inf"),
+    ("client_wait", "nan"),
+])
+def test_what_would_only_fail_later_is_refused_now(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^IRS_{name.upper()}: [^\n]+$"):
+        settings_module.build({name: value})
+
+
+def test_an_env_file_that_is_no_text_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_bytes(b"IRS_PORT=\xff\xfe")
+    with pytest.raises(SettingsError, match=r"^\.env is not UTF-8"):
+        settings_module.build()

@@ -105,3 +105,14 @@ def test_our_own_mistakes_pass_through() -> None:
 def test_our_own_errors_are_not_translated_twice() -> None:
     with pytest.raises(errors.NotFound, match=r"^inner$"), translated("outer"):
         raise errors.NotFound("inner")
+
+
+@pytest.mark.parametrize("text", [
+    "Generic S3 error: Error performing GET http://127.0.0.1:9/in/ID/USERFILE.JPEG in 4ms - down",
+    "Object at location ID/USERFILE.JPEG not found: Error performing HEAD https://s3/ID/USERFILE.JPEG",
+    "Object at location ID/USER FILE.JPEG already exists: Request failure for path ID/USER FILE.JPEG: x",
+])
+def test_no_key_of_an_object_gets_into_a_message(text: str) -> None:
+    message = str(translate(obs.GenericError(text), "S3 GET"))
+    assert "FILE" not in message
+    assert message.startswith("S3 GET: ")
