@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from types import TracebackType
+from typing import Protocol
 
 from irs import errors, log
 from irs.aws import temporary
@@ -24,10 +25,16 @@ BACKOFF = (0.2, 10.0)
 _log = log.get("results")
 
 
+class Expects(Protocol):
+    """What a waiter wants of its listener; `irs.testing.MemoryListener` is one too."""
+
+    def forget(self, waiter: Waiter) -> None: ...
+
+
 class Waiter:
     """One wait for one job's result. Use as a context manager, so that it is forgotten."""
 
-    def __init__(self, listener: Listener, job_id: str) -> None:
+    def __init__(self, listener: Expects, job_id: str) -> None:
         self.job_id = job_id
         self.result: Result | None = None
         self._listener = listener

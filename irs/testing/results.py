@@ -7,6 +7,7 @@ import time
 
 from irs.domain import keys
 from irs.domain.jobs import Result
+from irs.results.listener import Waiter
 
 
 class MemoryResults:
@@ -27,36 +28,6 @@ class MemoryResults:
             return self.stored.setdefault(result.id, result)
 
 
-class MemoryWaiter:
-    """The methods of `irs.results.listener.Waiter`."""
-
-    def __init__(self, listener: MemoryListener, job_id: str) -> None:
-        self.job_id = job_id
-        self.result: Result | None = None
-        self._listener = listener
-        self._heard = threading.Event()
-
-    def wait(self, timeout: float) -> Result | None:
-        """The announced result, or None after ``timeout`` seconds."""
-        self._heard.wait(timeout)
-        return self.result
-
-    def resolve(self, result: Result) -> None:
-        """Wake whoever waits."""
-        self.result = result
-        self._heard.set()
-
-    def close(self) -> None:
-        """Stop expecting."""
-        self._listener.forget(self)
-
-    def __enter__(self) -> MemoryWaiter:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
 class MemoryListener:
     """The methods of `irs.results.listener.Listener`; `announce` plays the reply queue."""
 
@@ -64,7 +35,7 @@ class MemoryListener:
         self.address = address
         self.last_success = 0.0
         self.started = self.closed = False
-        self._waiters: dict[str, list[MemoryWaiter]] = {}
+        self._waiters: dict[str, list[Waiter]] = {}
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -76,14 +47,14 @@ class MemoryListener:
         """Stop."""
         self.closed = True
 
-    def expect(self, job_id: str) -> MemoryWaiter:
+    def expect(self, job_id: str) -> Waiter:
         """Register for ``job_id``."""
-        waiter = MemoryWaiter(self, job_id)
+        waiter = Waiter(self, job_id)
         with self._lock:
             self._waiters.setdefault(job_id, []).append(waiter)
         return waiter
 
-    def forget(self, waiter: MemoryWaiter) -> None:
+    def forget(self, waiter: Waiter) -> None:
         """The opposite of `expect`."""
         with self._lock:
             waiting = self._waiters.get(waiter.job_id, [])
