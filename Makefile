@@ -8,11 +8,12 @@ BIN := .venv/bin
 READY = @command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; name one: make PYTHON=python3.12 $@" >&2; exit 2; }; \
 	exec $(PYTHON) scripts/bootstrap.py
 
-.PHONY: help up test lint bench venv clean
+.PHONY: help up test faults lint bench venv clean
 
 help:
 	@echo "make up      install, then start cloud, web tier and scaler here; Ctrl-C stops them"
 	@echo "make test    install, then lint and run every test; one file: make test ARGS=tests/unit/test_cli.py"
+	@echo "make faults  install, then every fault of docs/reliability.md, a line each; pairs of them: make faults ARGS='--pairs-minutes 10'"
 	@echo "make lint    install, then lint"
 	@echo "make bench   install, then compare scaling policies: make bench ARGS='--traces DIR' (docs/scaling.md)"
 	@echo "make venv    install into .venv only"
@@ -23,6 +24,9 @@ up:
 
 test: lint
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+faults:
+	$(READY) $(BIN)/python -m pytest -q tests/faults --matrix $(ARGS)
 
 lint:
 	$(READY) $(BIN)/ruff check

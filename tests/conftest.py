@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import uuid
@@ -90,3 +91,27 @@ def moto_cloud() -> Iterator[Cloud]:
         yield Cloud(f"http://{host}:{port}")
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported default model, made once a session."""
+    directory = tmp_path_factory.mktemp("models")
+    from irs.model import export
+
+    export.in_subprocess(settings_module.build({"model_dir": directory}))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, bytes]:
+    """Real photographs as JPEG, from scikit-image's own package."""
+    import skimage.data
+    from PIL import Image
+
+    found = {}
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        out = io.BytesIO()
+        Image.fromarray(getattr(skimage.data, name)()).save(out, "JPEG", quality=92)
+        found[name] = out.getvalue()
+    return found

@@ -15,6 +15,7 @@ on one call: the first, in order of adding, that matches and has shots left.
 
 from irs.testing.proxy.calls import Call, ErrorCode
 from irs.testing.proxy.rules import (
+    Action,
     Answer,
     Delay,
     Duplicate,
@@ -30,6 +31,6 @@ from irs.testing.proxy.server import Exchange, Proxy
 from irs.testing.proxy.wire import Reply, Request
 
 __all__ = [
-    "Answer", "Call", "Delay", "Duplicate", "ErrorCode", "Exchange", "Hang", "Injection", "LoseReply",
-    "Proxy", "Reply", "Request", "Reset", "Rewrite", "Rule", "Stale",
+    "Action", "Answer", "Call", "Delay", "Duplicate", "ErrorCode", "Exchange", "Hang", "Injection",
+    "LoseReply", "Proxy", "Reply", "Request", "Reset", "Rewrite", "Rule", "Stale",
 ]

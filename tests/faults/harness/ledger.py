@@ -1,0 +1,76 @@
+"""What the endpoint really took, whatever the tiers were told: heard by their proxies."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import json
+import threading
+from typing import Any
+
+from irs.domain import tasks
+from irs.settings import Settings
+from irs.testing.proxy import Exchange
+
+
+class Ledger:
+    """Accepted jobs and stored results. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._queue = settings.input_queue
+        self._results = f"{settings.output_bucket}/"
+        self._lock = threading.Lock()
+        self._accepted: dict[str, str] = {}
+        self._writes: collections.Counter[str] = collections.Counter()
+
+    def hear(self, exchange: Exchange) -> None:
+        """Take one answered call down."""
+        call, reply = exchange.call, exchange.reply
+        if reply.status != 200:
+            return
+        if call.operation in ("SendMessage", "SendMessageBatch") and call.target == self._queue:
+            for body in _taken(exchange):
+                job = _job(body)
+                if job is not None:
+                    with self._lock:
+                        self._accepted[job[0]] = job[1]
+        elif call.operation == "PutObject" and call.target.startswith(self._results):
+            key = call.target.removeprefix(self._results)
+            if "/" not in key and key.endswith(".json"):
+                with self._lock:
+                    self._writes[key.removesuffix(".json")] += 1
+
+    @property
+    def accepted(self) -> dict[str, str]:
+        """Ids of jobs that the input queue has taken, each with its image's name."""
+        with self._lock:
+            return dict(self._accepted)
+
+    def writes(self, job_id: str) -> int:
+        """How often a result of the job was stored; a refused create does not count."""
+        with self._lock:
+            return self._writes[job_id]
+
+
+def _taken(exchange: Exchange) -> list[str]:
+    """Bodies of the messages that a send put into the queue."""
+    sent: dict[str, Any] = json.loads(exchange.request.body)
+    if "Entries" not in sent:
+        return [sent["MessageBody"]]
+    done = {entry["Id"] for entry in json.loads(exchange.reply.body).get("Successful", ())}
+    return [entry["MessageBody"] for entry in sent["Entries"] if entry["Id"] in done]
+
+
+def _job(text: str) -> tuple[str, str] | None:
+    """Id and image name of a task message; None for a message that is none of ours."""
+    try:
+        envelope = json.loads(text)
+        if envelope["headers"]["task"] != tasks.CLASSIFY:
+            return None
+        body = envelope["body"]
+        if envelope["properties"].get("body_encoding") == "base64":
+            body = base64.b64decode(body)
+        _, kwargs, _ = json.loads(body)
+        return envelope["headers"]["id"], kwargs["name"]
+    except (ValueError, KeyError, TypeError):
+        return None
