@@ -184,7 +184,8 @@ def main() -> int:
         load = Load(tiers.settings, photographs(options.photos))
         for number in range(options.rounds):
             rows.append((bare_figures(options, tiers.settings), drain(tiers, load, options)))
-            print(f"round {number + 1}: bare {rows[-1][0]['rate']:.1f}/s, worker {rows[-1][1]['rate']:.1f}/s")
+            print(f"round {number + 1}: bare {rows[-1][0]['rate']:.1f}/s, "
+                  f"worker {rows[-1][1]['rate']:.1f}/s")
     figures: dict[str, Any] = {"images": options.images, "batch": options.batch, "rounds": options.rounds}
     for who, side in (("bare", 0), ("worker", 1)):
         for what in rows[0][side]:
