@@ -18,6 +18,7 @@
         │   └── Unreachable      timeout, reset, 5xx, expired credentials being refreshed
         └── Permanent            the same call will fail again
             ├── NotFound
+            │   └── NoBucket     and not only the object in it
             ├── AlreadyExists
             ├── AccessDenied
             ├── BadReceipt       a receipt handle that has expired
@@ -120,6 +121,10 @@ class Permanent(CloudError):
 
 class NotFound(Permanent):
     """No such bucket, key, queue or instance."""
+
+
+class NoBucket(NotFound):
+    """The bucket itself is not there, so this says nothing about any one object."""
 
 
 class AlreadyExists(Permanent):

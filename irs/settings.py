@@ -77,7 +77,7 @@ class Settings(BaseSettings):
 
     # -- the queue's clockwork -----------------------------------------------------------
     #: seconds a received message stays invisible; running tasks renew it
-    visibility_timeout: int = Field(60, ge=10, le=43_200)
+    visibility_timeout: int = Field(30, ge=10, le=43_200)
     #: receives before a message goes to the dead-letter queue
     max_receive_count: int = Field(5, ge=1, le=1000)
     #: seconds of one long poll

@@ -26,10 +26,11 @@ _UNREACHABLE = frozenset({
     "ExpiredTokenException", "500", "502", "503", "504",
 })
 _NOT_FOUND = frozenset({
-    "NoSuchKey", "NoSuchBucket", "404", "NotFound", "AWS.SimpleQueueService.NonExistentQueue",
+    "NoSuchKey", "404", "NotFound", "AWS.SimpleQueueService.NonExistentQueue",
     "QueueDoesNotExist", "InvalidInstanceID.NotFound", "InvalidAMIID.NotFound", "NoSuchEntity",
     "InvalidInstanceID.Malformed", "NotFoundException",
 })
+_NO_BUCKET = frozenset({"NoSuchBucket"})
 _EXISTS = frozenset({
     "PreconditionFailed", "412", "ConditionalRequestConflict", "QueueAlreadyExists",
     "BucketAlreadyOwnedByYou", "BucketAlreadyExists", "QueueNameExists",
@@ -53,7 +54,7 @@ _CAPACITY = frozenset({
 })
 _TABLE: tuple[tuple[frozenset[str], type[errors.CloudError]], ...] = (
     (_THROTTLED, errors.Throttled), (_UNREACHABLE, errors.Unreachable),
-    (_NOT_FOUND, errors.NotFound), (_EXISTS, errors.AlreadyExists),
+    (_NO_BUCKET, errors.NoBucket), (_NOT_FOUND, errors.NotFound), (_EXISTS, errors.AlreadyExists),
     (_DENIED, errors.AccessDenied), (_RECEIPT, errors.BadReceipt), (_CAPACITY, errors.NoCapacity),
 )
 #: Exceptions without a code of AWS's: class, ours, message (empty: theirs), code for the log.
@@ -103,6 +104,8 @@ def translate(exc: BaseException, what: str) -> errors.CloudError:
         return classify(code, status, message)(f"{what}: {message or code}", code=code)
     for types, kind, text, code in _KINDS:
         if isinstance(exc, types):
+            if kind is errors.NotFound and "<Code>NoSuchBucket</Code>" in str(exc):
+                return errors.NoBucket(f"{what}: the bucket does not exist", code="NoSuchBucket")
             return kind(f"{what}: {text or ' '.join(str(exc).split())}", code=code)
     line = _first(str(exc)) or type(exc).__name__
     if isinstance(exc, obs.BaseError):

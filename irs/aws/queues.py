@@ -89,13 +89,18 @@ class Queue:
         return self._outcomes(answer, len(entries), "send to")
 
     # -- receiving -----------------------------------------------------------------------
-    def receive(self, count: int = BATCH, *, wait: int | None = None) -> list[Message]:
-        """Up to ``count`` (at most 10) messages, after at most ``wait`` seconds."""
+    def receive(self, count: int = BATCH, *, wait: int | None = None,
+                visibility: int | None = None) -> list[Message]:
+        """Up to ``count`` (at most 10) messages, after at most ``wait`` seconds.
+
+        ``visibility``: seconds of invisibility; None: the queue's own.
+        """
         seconds = self._settings.poll_wait if wait is None else min(wait, self._settings.poll_wait)
+        hidden = {} if visibility is None else {"VisibilityTimeout": visibility}
         with translated(f"SQS receive from {self.name}"):
             answer = self._poller.receive_message(
                 QueueUrl=self.url, MaxNumberOfMessages=min(count, BATCH), WaitTimeSeconds=seconds,
-                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"], **hidden,
             )
         return [
             Message(

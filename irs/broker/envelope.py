@@ -11,9 +11,10 @@ from irs.aws.queues import Message, Queue
 
 #: Header in which a task finds how often its message has been received.
 RECEIVES_HEADER = "irs_receives"
-#: Celery's own clockwork, which nothing of ours asks for and a foreign message must not have:
-#: an ETA keeps a slot until it comes, an expired task is deleted without a result.
-_SCHEDULES = ("eta", "expires", "timelimit")
+#: What nothing of ours asks for and a foreign message must not have: an ETA keeps a slot
+#: until it comes, an expired task is deleted without a result, and a compressed body may
+#: be a thousand times as large as a message.
+_UNWANTED = ("eta", "expires", "timelimit", "compression")
 
 
 def read(message: Message, source: Queue) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def read(message: Message, source: Queue) -> dict[str, Any]:
     properties["delivery_tag"] = message.receipt
     if not isinstance(envelope.get("headers"), dict):
         envelope["headers"] = {}
-    for name in _SCHEDULES:
+    for name in _UNWANTED:
         envelope["headers"].pop(name, None)
     envelope["headers"][RECEIVES_HEADER] = message.receives
     return envelope

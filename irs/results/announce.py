@@ -9,10 +9,11 @@ would take each other's announcements. See docs/decisions/0002-announcements.md.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from irs import errors, log
 from irs.aws.batching import Combiner
@@ -24,6 +25,9 @@ from irs.settings import Settings
 KNOWN = 256
 #: Results in one private message, far below its size limit.
 PACKED = 64
+
+#: What may follow the prefix in the name of a reply queue.
+_SUFFIX = re.compile(r"[A-Za-z0-9_-]{1,16}")
 
 _log = log.get("results")
 
@@ -42,18 +46,23 @@ class Announcer:
         self._private: OrderedDict[str, Combiner[str]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def announce(self, result: Result, reply_to: str | None) -> None:
+    def announce(self, result: Result, reply_to: object) -> None:
         """Tell the waiting web process, then everybody.
 
         A lost announcement costs its reader a look at S3, so a failure is logged and not
         raised. ``reply_to`` comes from a message: anything but the name of a private
         reply queue is ignored.
         """
-        if reply_to and reply_to.startswith(reply_prefix(self._settings)):
+        if self._is_ours(reply_to):
             # Whole: it spares the web process a GET for each JSON answer.
             self._submit(self._reply_queue(reply_to), _ascii(result.as_dict()), result.id, reply_to)
         self._submit(self._public, _ascii(result.announcement()), result.id,
                      self._settings.output_queue)
+
+    def _is_ours(self, reply_to: object) -> TypeGuard[str]:
+        prefix = reply_prefix(self._settings)
+        return (isinstance(reply_to, str) and reply_to.startswith(prefix)
+                and _SUFFIX.fullmatch(reply_to, len(prefix)) is not None)
 
     def _submit(self, to: Combiner[str], body: str, job_id: str, queue: str) -> None:
         try:

@@ -24,6 +24,8 @@ class ResultStore:
         """The job's result; None where there is none, or the object is not a result."""
         try:
             raw = self._objects.get(keys.output_key(job_id), max_bytes=MAX_RESULT)
+        except errors.NoBucket:
+            raise  # which says nothing about this result
         except errors.NotFound:
             return None
         except errors.TooLarge as exc:

@@ -66,13 +66,15 @@ class MemoryQueue:
         return [None] * len(entries)
 
     # -- receiving -----------------------------------------------------------------------
-    def receive(self, count: int = BATCH, *, wait: int | None = None) -> list[Message]:
+    def receive(self, count: int = BATCH, *, wait: int | None = None,
+                visibility: int | None = None) -> list[Message]:
         """Up to ``count`` (at most 10) messages, after at most ``wait`` seconds."""
+        hidden = self._visibility if visibility is None else visibility
         seconds = self.poll_wait if wait is None else min(wait, self.poll_wait)
         deadline = self._clock.now() + timedelta(seconds=seconds)
         with self._changed:
             while True:
-                found = self._take(min(count, BATCH))
+                found = self._take(min(count, BATCH), hidden)
                 left = (deadline - self._clock.now()).total_seconds()
                 if found or left <= 0 or isinstance(self._clock, FakeClock):
                     return found
@@ -131,7 +133,7 @@ class MemoryQueue:
             self._entries.clear()
         return count
 
-    def _take(self, count: int) -> list[Message]:
+    def _take(self, count: int, hidden: int) -> list[Message]:
         now = self._clock.now()
         found: list[Message] = []
         for entry in [e for e in self._entries if e.visible_at <= now]:
@@ -143,7 +145,7 @@ class MemoryQueue:
                 break
             entry.receives += 1
             entry.receipt = f"{self.name}/{uuid.uuid4()}"
-            entry.visible_at = now + timedelta(seconds=self._visibility)
+            entry.visible_at = now + timedelta(seconds=hidden)
             found.append(Message(id=entry.id, body=entry.body, receipt=entry.receipt,
                                  receives=entry.receives,
                                  sent_ms=int(entry.sent.timestamp() * 1000)))

@@ -25,7 +25,7 @@ from irs.aws.objects import Objects
 from irs.broker import receiver
 from irs.broker.transport import finish
 from irs.settings import load
-from irs.worker import identity, pipeline, report
+from irs.worker import identity, patience, pipeline, report
 from irs.worker.idle import Leaving
 
 #: Seconds between looks at the spot notice (AWS advises 5) and at idleness.
@@ -107,6 +107,7 @@ class Drain:
             if self.began:
                 return
             self._began = time.monotonic()
+        patience.hurry.set()
         _log.info("worker.draining", why=why, running=len(worker_state.reserved_requests))
         self._consumer.hub.call_soon(self._cancel)
 

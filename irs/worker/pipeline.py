@@ -18,15 +18,12 @@ from irs.results.announce import Announcer
 from irs.results.store import ResultStore
 from irs.settings import Settings, load
 from irs.worker import identity
+from irs.worker.patience import Postponed
 
 #: Seconds for one image's turn in the engine; a full queue of batches takes a few.
 ENGINE_WAIT = 60.0
 
 _log = log.get("worker")
-
-
-class Postponed(Exception):
-    """The job has no result yet and its message must come back."""
 
 
 class Pipeline:
@@ -53,8 +50,9 @@ class Pipeline:
     def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
         """Store and announce the job's result, and return it.
 
-        Raises `Postponed` for a fault that may pass, unless this is the last receive that
-        the redrive policy allows: then the failure is the result.
+        Raises `Postponed` for whatever may be better another time. On the last receive that
+        the redrive policy allows, what is the image's or this worker's own doing becomes the
+        result; a fault of the cloud never does, as it says nothing about the image.
         """
         self.last_activity = time.monotonic()
         started = datetime.now(UTC)
@@ -64,7 +62,7 @@ class Pipeline:
         except errors.CloudError as exc:
             # Without its result stored a job is not done, however often it was tried.
             _log.warning("job.postponed", id=job.id, attempt=attempt, why=str(exc))
-            raise Postponed(str(exc)) from exc
+            raise Postponed(str(exc), passing=True) from exc
         finally:
             self.last_activity = time.monotonic()
         self._announcer.announce(result, reply_to)
@@ -78,9 +76,13 @@ class Pipeline:
             info, predictions = self._predict(job)
         except errors.Refused as exc:
             return self._failed(job, attempt, started, exc.code, str(exc))
+        except errors.NoBucket:
+            raise
         except errors.NotFound:
             return self._failed(job, attempt, started, "input_missing",
                                 "the uploaded image is not in the input bucket")
+        except errors.CloudError:
+            raise
         except Exception as exc:
             # An image that breaks the decoder or the engine in a way nobody foresaw is
             # tried again, as its neighbours may be to blame, and named when it keeps on.

@@ -12,24 +12,27 @@ from irs.broker.envelope import RECEIVES_HEADER
 from irs.celery import app
 from irs.domain.jobs import Job
 from irs.domain.tasks import CLASSIFY
-from irs.worker import lifecycle, pipeline
+from irs.worker import lifecycle, patience, pipeline
+from irs.worker.request import unlink
 
 _log = log.get("worker")
 
 lifecycle.install()
 
 
-@app.task(name=CLASSIFY, bind=True, shared=False)
+@app.task(name=CLASSIFY, bind=True, shared=False, Request="irs.worker.request:Request")
 def classify(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Classify one stored image; returns the announcement, for `celery events`.
 
     Takes what `Job.from_message` takes, and refuses anything else itself: Celery would
     answer a wrong argument with a traceback at each receive.
 
-    A fault that may pass leaves the message in the queue (it comes back after a pause), and
-    the last allowed receive turns it into a named failure.
+    A fault of the cloud is waited out. Any other that may pass leaves the message in the
+    queue (it comes back after a pause), and the last allowed receive turns it into a named
+    failure.
     """
     request = self.request
+    unlink(request)
     receives = int(request.get(RECEIVES_HEADER) or 1)
     try:
         job = Job.from_message(*args, **kwargs)
@@ -38,7 +41,8 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
         _log.warning("job.malformed", id=request.id, why=str(exc)[:200])
         raise Reject(str(exc), requeue=False) from None
     try:
-        result = pipeline.current().classify(job, attempt=receives, reply_to=request.reply_to)
-    except pipeline.Postponed as exc:
+        result = patience.outlast(job.id, lambda: pipeline.current().classify(
+            job, attempt=receives, reply_to=request.reply_to))
+    except patience.Postponed as exc:
         raise Reject(str(exc), requeue=True) from None
     return result.announcement()

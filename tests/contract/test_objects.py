@@ -131,3 +131,14 @@ def test_odd_keys_are_plain_keys(world: Any) -> None:
         objects.put(key, key.encode())
         assert objects.get(key) == key.encode()
         assert objects.exists(key)
+
+
+@pytest.mark.parametrize("call", ["get", "put", "keys"])
+def test_a_bucket_that_is_not_there_is_told_from_an_object_that_is_not(cloud: Any, call: str) -> None:
+    from irs.aws.objects import Objects
+
+    settings = cloud.fresh()
+    objects = Objects(settings, settings.input_bucket)
+    with pytest.raises(errors.NoBucket):
+        {"get": lambda: objects.get("a/b"), "put": lambda: objects.put("a/b", b"1"),
+         "keys": lambda: list(objects.keys())}[call]()

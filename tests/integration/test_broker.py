@@ -78,11 +78,14 @@ class Bench:
         """Jobs for real photographs, as the web tier sends them; returns their ids."""
         ids = [keys.new_id() for _ in range(count)]
         for job_id in ids:
-            key = keys.input_key(job_id, "a.jpg")
-            self._objects.put(key, self._photo)
-            self.input.send(envelope(tasks.CLASSIFY, [[job_id, key], {
-                "name": "a.jpg", "received": STAMP}, {}], job_id))
+            self.input.send(self.task(job_id))
         return ids
+
+    def task(self, job_id: str) -> str:
+        """The message of a job whose photograph is stored."""
+        key = keys.input_key(job_id, "a.jpg")
+        self._objects.put(key, self._photo)
+        return envelope(tasks.CLASSIFY, [[job_id, key], {"name": "a.jpg", "received": STAMP}, {}], job_id)
 
     def done(self, job_id: str) -> Result | None:
         return self.results.read(job_id)
@@ -188,6 +191,10 @@ GARBAGE = {
     "arguments missing": envelope(tasks.CLASSIFY, [[], {}, {}], "x"),
     "arguments of odd types": envelope(tasks.CLASSIFY, [[1, {}], {"name": 3, "received": []}, {}], "x"),
     "too many arguments": envelope(tasks.CLASSIFY, [[1, 2, 3], {"x": 1}, {}], "x"),
+    "an id that is no text": envelope(tasks.CLASSIFY, [[], {}, {}], {"not": "text"}),
+    "another schema": envelope(tasks.CLASSIFY, [[keys.new_id()], {"schema": 2, "image": {}}, {}], "x"),
+    "Celery's first protocol": envelope("x", {"task": tasks.CLASSIFY, "id": "x", "args": [], "kwargs": {},
+                                              "expires": STAMP, "callbacks": []}, "x", headers={}),
     "another job's key": envelope(tasks.CLASSIFY, [
         [keys.new_id(), f"{keys.new_id()}/a.jpg"], {"name": "a", "received": STAMP}, {}], "x"),
 }
@@ -207,6 +214,30 @@ def test_garbage_ends_in_the_dead_letter_queue_and_the_worker_goes_on(
     assert "Traceback" not in worker.output
     # More of it than the prefetch has places: none may be lost to any of them.
     assert len(GARBAGE) > 2 * 2 * bench.settings.max_batch
+
+
+def test_a_foreign_message_makes_the_worker_send_nothing(make_bench: Callable[..., Bench]) -> None:
+    """A job like ours that wants other tasks sent after it, to a queue that its sender names."""
+    bench = make_bench()
+    worker = bench.worker()
+    (plain,) = bench.send()
+    until(lambda: bench.done(plain), 20, "a plain job")
+    message = json.loads(bench.task(job_id := keys.new_id()))
+    link = {"task": tasks.CLASSIFY, "args": [], "kwargs": {}, "subtask_type": None, "immutable": False,
+            "options": {"queue": bench.settings.output_queue, "task_id": keys.new_id()}}
+    args, kwargs, _ = json.loads(message["body"])
+    message["body"] = json.dumps([args, kwargs, {
+        "callbacks": [link], "errbacks": [link], "chain": [link], "chord": link}])
+    message["properties"]["reply_to"] = bench.settings.dead_letter_queue
+    bench.input.send(json.dumps(message))
+    result = until(lambda: bench.done(job_id), 20, "the job itself")
+    assert result.label == "tench"
+    until(bench.empty, 10, "deleted")
+    told = Queue(bench.settings, bench.settings.output_queue)
+    bodies = [m.body for _ in range(3) for m in told.receive(wait=1)]
+    assert sorted(json.loads(body)["id"] for body in bodies) == sorted([plain, job_id])
+    assert bench.dead.depth().visible == 0
+    assert "Traceback" not in worker.output
 
 
 # -- ends ------------------------------------------------------------------------------------

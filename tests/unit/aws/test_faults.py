@@ -18,7 +18,7 @@ CODES = [
     ("RequestExpired", 400, errors.Unreachable),
     ("ExpiredToken", 400, errors.Unreachable),
     ("NoSuchKey", 404, errors.NotFound),
-    ("NoSuchBucket", 404, errors.NotFound),
+    ("NoSuchBucket", 404, errors.NoBucket),
     ("404", 404, errors.NotFound),
     ("AWS.SimpleQueueService.NonExistentQueue", 400, errors.NotFound),
     ("QueueDoesNotExist", 400, errors.NotFound),
@@ -81,7 +81,7 @@ EXCEPTIONS = [
     (obs.InvalidPathError("a//b"), errors.Permanent, "a//b"),
     (obs.GenericError("no answer\ndebug"), errors.Unreachable, "no answer"),
     (obs.GenericError("503:\n<Error><Code>SlowDown</Code></Error>"), errors.Throttled, "503:"),
-    (obs.GenericError("<Code>NoSuchBucket</Code>"), errors.NotFound, "NoSuchBucket"),
+    (obs.GenericError("<Code>NoSuchBucket</Code>"), errors.NoBucket, "NoSuchBucket"),
 ]
 
 

@@ -53,7 +53,8 @@ def test_anything_else_is_a_message_without_a_task(body: str) -> None:
 def test_a_foreign_schedule_is_not_kept() -> None:
     """An ETA in 2099 would hold a slot, and every drain, until then."""
     body = json.dumps({"body": "[]", "properties": {}, "headers": {
-        "task": "irs.classify", "eta": "2099-01-01T00:00:00Z", "expires": 1, "timelimit": [1, 1]}})
+        "task": "irs.classify", "eta": "2099-01-01T00:00:00Z", "expires": 1, "timelimit": [1, 1],
+        "compression": "application/x-bz2"}})
     headers = read(body)["headers"]
     assert headers["task"] == "irs.classify"
-    assert not {"eta", "expires", "timelimit"} & set(headers)
+    assert not {"eta", "expires", "timelimit", "compression"} & set(headers)

@@ -53,7 +53,9 @@ def test_the_waiting_process_gets_the_whole_result_and_the_public_queue_its_firs
 
 
 @pytest.mark.parametrize("reply_to", [
-    None, "", SETTINGS.input_queue, SETTINGS.output_queue, f"x{reply_prefix(SETTINGS)}1", "other-web-1"])
+    None, "", SETTINGS.input_queue, SETTINGS.output_queue, f"x{reply_prefix(SETTINGS)}1", "other-web-1",
+    5, {"a": 1}, reply_prefix(SETTINGS), f"{REPLY}more-than-16",
+    f"{reply_prefix(SETTINGS)}a/b"])
 def test_a_reply_to_that_is_no_reply_queue_of_ours_is_ignored(
         queues: Queues, reply_to: str | None) -> None:
     Announcer(SETTINGS).announce(done(), reply_to)

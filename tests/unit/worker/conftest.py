@@ -9,6 +9,14 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
+def _patience_is_back(_clean_slate: None) -> Iterator[None]:
+    from irs.worker import patience
+
+    yield
+    patience.hurry.clear()
+
+
+@pytest.fixture(autouse=True)
 def _logging_stays(_clean_slate: None) -> Iterator[None]:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level

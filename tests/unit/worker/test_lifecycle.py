@@ -13,7 +13,7 @@ from celery.worker import state as worker_state
 
 from irs import errors
 from irs import settings as settings_module
-from irs.worker import lifecycle
+from irs.worker import lifecycle, patience
 from irs.worker.lifecycle import Drain, Watch
 
 
@@ -85,6 +85,7 @@ def test_an_idle_worker_stops_at_once(world: World) -> None:
     assert not drain.began
     drain.begin("test")
     assert drain.began
+    assert patience.hurry.is_set(), "jobs that wait for the cloud are handed back"
     world.hub.turn()
     assert world.cancelled == 1
     assert worker_state.should_stop == 0

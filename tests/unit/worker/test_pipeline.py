@@ -127,13 +127,17 @@ def test_a_missing_image_is_a_failed_result(world: World) -> None:
 
 
 @pytest.mark.parametrize("error", [
-    errors.Unreachable("reset"), errors.Throttled("slow"), errors.AccessDenied("no")])
-def test_a_fault_of_the_cloud_postpones_and_leaves_no_result(
-        world: World, error: errors.CloudError, caplog: pytest.LogCaptureFixture) -> None:
+    errors.Unreachable("reset"), errors.Throttled("slow"), errors.AccessDenied("no"),
+    errors.NoBucket("no bucket")])
+@pytest.mark.parametrize("attempt", [1, LAST])
+def test_a_fault_of_the_cloud_postpones_and_leaves_no_result_not_even_on_the_last_receive(
+        world: World, error: errors.CloudError, attempt: int, caplog: pytest.LogCaptureFixture) -> None:
     job = world.job(png())
-    world.faults.fail("get", 1, error)
-    with pytest.raises(Postponed):
-        world.pipeline.classify(job, attempt=1, reply_to=REPLY)
+    # On a later receive the first look is for a result that an earlier one has left.
+    world.faults.fail("get", 1 if attempt == 1 else 2, error)
+    with pytest.raises(Postponed) as caught:
+        world.pipeline.classify(job, attempt=attempt, reply_to=REPLY)
+    assert caught.value.passing
     assert world.stored(job) is None
     assert world.announced() == world.announced(REPLY) == []
     assert not any(record.exc_info for record in caplog.records)
@@ -144,8 +148,9 @@ def test_an_unexpected_error_postpones_until_the_last_receive_and_then_is_the_re
     job = world.job(png())
     world.engine.error = RuntimeError("a defect")
     for attempt in range(1, LAST):
-        with pytest.raises(Postponed):
+        with pytest.raises(Postponed) as caught:
             world.pipeline.classify(job, attempt=attempt, reply_to=None)
+        assert not caught.value.passing
         assert world.stored(job) is None
     result = world.pipeline.classify(job, attempt=LAST, reply_to=None)
     assert result.error.code == "gave_up"

@@ -11,7 +11,7 @@ from celery.exceptions import Reject
 from irs.broker.envelope import RECEIVES_HEADER
 from irs.domain.jobs import Failure, Job, Result, Status
 from irs.domain.tasks import CLASSIFY
-from irs.worker import pipeline
+from irs.worker import patience, pipeline
 
 JOB = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -24,9 +24,13 @@ class Pipeline:
     def __init__(self) -> None:
         self.asked: list[tuple[Job, int, str | None]] = []
         self.error: Exception | None = None
+        #: raised by the next calls, one each
+        self.errors: list[Exception] = []
 
     def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
         self.asked.append((job, attempt, reply_to))
+        if self.errors:
+            raise self.errors.pop()
         if self.error:
             raise self.error
         return Result(id=job.id, image=job.image, status=Status.FAILED,
@@ -87,10 +91,18 @@ def test_malformed_arguments_are_rejected_and_never_run(
 
 
 def test_a_postponed_job_keeps_its_message(around: Pipeline, task: Any) -> None:
-    around.error = pipeline.Postponed("later")
+    around.error = patience.Postponed("later")
     with pytest.raises(Reject) as caught:
         task.run(*GOOD[0], **GOOD[1])
     assert caught.value.requeue
+
+
+def test_a_fault_of_the_cloud_is_waited_out_in_the_task(
+        around: Pipeline, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "BACKOFF", (0.001, 0.001))
+    around.errors = [patience.Postponed("down", passing=True)] * 3
+    assert task.run(*GOOD[0], **GOOD[1])["id"] == JOB
+    assert len(around.asked) == 4
 
 
 def test_what_the_task_is_to_celery() -> None:
