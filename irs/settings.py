@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(40_000_000, ge=1)
     #: files in one request
     max_files: int = Field(100, ge=1, le=1000)
+    #: seconds without a result after which a job that the queue has lost is sent again; off: never
+    requeue_after: OptionalSeconds = 30.0
 
     # -- model ---------------------------------------------------------------------------
     model: str = Field("efficientnet_lite0", pattern=r"^[a-z0-9_]{1,64}$")
@@ -188,7 +190,7 @@ class Settings(BaseSettings):
             raise ValueError("is not a URL such as http://127.0.0.1:4566")
         return value.rstrip("/") if value else None
 
-    @field_validator("idle_shutdown")
+    @field_validator("idle_shutdown", "requeue_after")
     @classmethod
     def _positive(cls, value: float | None) -> float | None:
         if value is not None and value <= 0:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import obstore
 
@@ -18,6 +19,15 @@ from irs.settings import Settings
 #: obstore switches to a multipart upload above this, which cannot be create-once; our
 #: largest object (an upload) is far below S3's 5 GB limit for one PUT.
 _ONE_PUT = {"use_multipart": False}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One object, as a listing tells of it."""
+
+    key: str
+    #: when it was last written
+    modified: datetime
 
 
 class Objects:
@@ -79,6 +89,19 @@ class Objects:
                 obstore.delete(self._store, key)
         except errors.NotFound:
             return
+
+    def metadata(self, key: str) -> dict[str, str]:
+        """What `put` was given as ``metadata``; raises `errors.NotFound`."""
+        with translated(f"S3 HEAD in {self.bucket}"):
+            found = obstore.get(self._store, key, options={"head": True}).attributes
+        return {name: unquote(value) for name, value in found.items() if name.islower()}
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        """Objects below ``prefix``, in the order of their keys, a page at a time."""
+        with translated(f"S3 LIST of {self.bucket}"):
+            for page in obstore.list(self._store, prefix or None):
+                for item in page:
+                    yield Entry(key=item["path"], modified=item["last_modified"])
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Keys below ``prefix``, which ends at a slash or is empty."""

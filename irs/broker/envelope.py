@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from irs.aws.queues import Message, Queue
@@ -39,6 +40,36 @@ def read(message: Message, source: Queue) -> dict[str, Any]:
         envelope["headers"].pop(name, None)
     envelope["headers"][RECEIVES_HEADER] = message.receives
     return envelope
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """A task's message, as far as it can be read without Celery."""
+
+    name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    #: whatever the sender wrote there
+    reply_to: object = None
+
+
+def task(body: str) -> Task:
+    """The task in a message's body; raises `ValueError` where there is none."""
+    envelope = _object(body) or _object(_unwrapped(body))
+    if envelope is None:
+        raise ValueError("not an envelope")
+    try:
+        raw = envelope["body"]
+        if envelope["properties"].get("body_encoding") == "base64":
+            raw = base64.b64decode(raw, validate=True)
+        args, kwargs, _ = json.loads(raw)
+        name = envelope["headers"]["task"]
+        reply_to = envelope["properties"].get("reply_to")
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as exc:
+        raise ValueError(f"not a task: {exc!r}") from exc
+    if not (isinstance(name, str) and isinstance(args, list) and isinstance(kwargs, dict)):
+        raise ValueError("not a task: name, arguments or keyword arguments of another type")  # noqa: TRY004
+    return Task(name=name, args=args, kwargs=kwargs, reply_to=reply_to)
 
 
 def _object(text: str) -> dict[str, Any] | None:

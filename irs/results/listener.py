@@ -7,6 +7,7 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
@@ -69,8 +70,10 @@ class Listener:
     where the queue cannot be made; after it, faults are retried for ever and logged.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, told: Callable[[Result], None] | None = None) -> None:
+        """``told`` is called with every result that is announced here, in the listener's thread."""
         self._settings = settings
+        self._told = told
         self.address = f"{reply_prefix(settings)}{uuid.uuid4().hex[:12]}"
         #: `time.monotonic` of the last answered receive; 0 before the first
         self.last_success = 0.0
@@ -182,6 +185,8 @@ class Listener:
             _log.warning("listener.garbage", why=str(exc))
             return
         for result in results:
+            if self._told is not None:
+                self._told(result)
             with self._lock:
                 waiting = list(self._waiters.get(result.id, ()))
             for waiter in waiting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from irs import errors, log
 from irs.aws.objects import Objects
 from irs.domain import keys
-from irs.domain.jobs import Result
+from irs.domain.jobs import Result, Status
 from irs.settings import Settings
 
 #: Bytes; a result with five predictions is about 1 kB. A larger object is not ours.
@@ -58,3 +58,13 @@ class ResultStore:
             return stored
         self._objects.put(key, body, content_type="application/json")
         return result
+
+    def withdraw(self, job_id: str) -> Result | None:
+        """Remove the job's result if it is a failure, so that another can be written.
+
+        Returns what was there: a result that is no failure stays.
+        """
+        found = self.read(job_id)
+        if found is not None and found.status is Status.FAILED:
+            self._objects.delete(keys.output_key(job_id))
+        return found

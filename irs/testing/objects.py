@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from irs import errors
+from irs.aws.objects import Entry
 from irs.testing.clock import FakeClock, SystemClock
 
 
@@ -87,6 +88,16 @@ class MemoryObjects:
         """Remove the object; one that is not there is no error."""
         with self._lock:
             self.stored.pop(key, None)
+
+    def metadata(self, key: str) -> dict[str, str]:
+        """What `put` was given as ``metadata``; raises `errors.NotFound`."""
+        self.get(key)
+        return dict(self.stored[key].metadata)
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        """Objects below ``prefix``, in the order of their keys."""
+        for key in self.keys(prefix):
+            yield Entry(key=key, modified=self.stored[key].modified)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Keys below ``prefix``, which ends at a slash or is empty."""

@@ -6,7 +6,7 @@ import threading
 import time
 
 from irs.domain import keys
-from irs.domain.jobs import Result
+from irs.domain.jobs import Result, Status
 from irs.results.listener import Waiter
 
 
@@ -26,6 +26,14 @@ class MemoryResults:
         """Store ``result`` unless there is one; returns what is stored."""
         with self._lock:
             return self.stored.setdefault(result.id, result)
+
+    def withdraw(self, job_id: str) -> Result | None:
+        """Remove the job's result if it is a failure; returns what was there."""
+        found = self.read(job_id)
+        if found is not None and found.status is Status.FAILED:
+            with self._lock:
+                self.stored.pop(found.id, None)
+        return found
 
 
 class MemoryListener:

@@ -57,7 +57,7 @@ def with_job(response: Response, outcomes: Sequence[Outcome], wait: Wait) -> Res
         response.headers["Location"] = str(first.location)
         last = [outcome.place for outcome in outcomes if outcome.status == 202][-1]
         response.headers["Retry-After"] = str(services().estimates.retry_after(last))
-    elif response.status_code == 503:
+    elif response.status_code in (503, 504):
         response.headers["Retry-After"] = str(services().estimates.retry_after())
     if wait.applied:
         response.headers["Preference-Applied"] = wait.applied

@@ -14,7 +14,7 @@ from irs.domain import keys
 from irs.domain.jobs import Result, Status
 from irs.web import answers, multipart, preferences
 from irs.web.multipart import Upload
-from irs.web.outcomes import Outcome, place_dict
+from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
 from irs.web.services import services
 from irs.web.uploads import client_gone
@@ -84,10 +84,16 @@ def status(text: str) -> Response:
     if result is None:
         if next(web.cloud.objects.keys(f"{job_id}/"), None) is None:
             return _unknown()
+        web.cloud.upkeep.pending.adopt(job_id)
         if wait.seconds:
             result = _poll(job_id, wait)
     if result is not None:
+        web.cloud.upkeep.pending.done(job_id)
         response = answers.as_json(result.as_dict())
+    elif web.cloud.upkeep.pending.is_lost(job_id):
+        response = answers.problem(504, LOST, LOST_MESSAGE, {
+            "id": job_id, "location": f"/v1/images/{job_id}"})
+        response.headers["Retry-After"] = str(web.estimates.retry_after())
     else:
         place = web.estimates.place()
         body: dict[str, Any] = {"id": job_id, "status": str(Status.QUEUED),

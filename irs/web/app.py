@@ -70,7 +70,8 @@ def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
     estimates = Estimates(Probe(depth, fresh=health.FRESH, patience=health.PATIENCE), clock)
     gate = Gate(settings.max_waiting, drain, functools.partial(
         estimates.retry_after, waiting=settings.max_waiting))
-    counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard)
+    counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
+                       upkeep=lambda: cloud.counts)
     waiting = Waiting(cloud, drain, clock)
     return Services(
         settings=settings, cloud=cloud, drain=drain, estimates=estimates, gate=gate,

@@ -7,6 +7,7 @@ private reply queue must be the child's own, so nothing is built before it is ne
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import threading
 import time
@@ -15,9 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from irs import errors, log
+from irs.audit.pending import Keeper, Pending
+from irs.audit.sending import Send, celery_sender
+from irs.audit.sweep import Sweep
+from irs.audit.upkeep import Counts, Upkeep
 from irs.aws.objects import Objects
-from irs.domain import tasks
-from irs.domain.jobs import Job, Result, stamp
+from irs.aws.queues import Queue
+from irs.domain.jobs import Job, Result
+from irs.results.announce import Announcer
 from irs.results.listener import Listener
 from irs.results.store import ResultStore
 from irs.settings import Settings
@@ -67,12 +73,6 @@ class Announcements(Protocol):
     def expect(self, job_id: str) -> Waiter: ...
 
 
-class Send(Protocol):
-    """Puts a task for ``job`` on the input queue; raises `errors.CloudError`."""
-
-    def __call__(self, job: Job, *, reply_to: str) -> None: ...
-
-
 class Cloud:
     """The ports, each given or made. Accessors may raise `errors.CloudError`."""
 
@@ -88,6 +88,7 @@ class Cloud:
         self._pid = os.getpid()
         self._objects, self._results, self._listener, self._send = self._given
         self._pool: ThreadPoolExecutor | None = None
+        self._upkeep: Upkeep | None = None
         self._started = False
         self._failed: tuple[float, errors.CloudError] | None = None
 
@@ -129,7 +130,7 @@ class Cloud:
         self._mine()
         with self._lock:
             if self._send is None:
-                self._send = _celery_sender()
+                self._send = celery_sender()
             return self._send
 
     @property
@@ -142,7 +143,8 @@ class Cloud:
             if self._failed is not None and time.monotonic() - self._failed[0] < FAILED_FOR:
                 raise self._failed[1]
             if self._listener is None:
-                self._listener = Listener(self._settings)
+                self._listener = Listener(
+                    self._settings, told=lambda result: self.upkeep.pending.done(result.id))
             if not self._started:
                 try:
                     self._listener.start()
@@ -154,6 +156,35 @@ class Cloud:
             return self._listener
 
     @property
+    def upkeep(self) -> Upkeep:
+        """Looks after accepted jobs. With ports that were given it only keeps their table."""
+        self._mine()
+        with self._lock:
+            if self._upkeep is None:
+                after = self._settings.requeue_after
+                self._upkeep = Upkeep(Pending(after=math.inf if after is None else after), self._keepers)
+                if not any(self._given):
+                    self._upkeep.start()
+            return self._upkeep
+
+    @property
+    def counts(self) -> Counts:
+        """What `upkeep` has to tell, without beginning it."""
+        return self._upkeep.counts if self._upkeep is not None else Counts()
+
+    def _keepers(self) -> tuple[Queue, Keeper, Sweep]:
+        settings = self._settings
+        inputs, results = Objects(settings, settings.input_bucket), ResultStore(settings)
+        announce = Announcer(settings).announce
+        return Queue(settings, settings.input_queue), Keeper(
+            inputs=inputs, results=results, announce=announce, send=self._send_again,
+        ), Sweep(Queue(settings, settings.dead_letter_queue), results, announce,
+                 receives=settings.max_receive_count)
+
+    def _send_again(self, job: Job) -> None:
+        self.send(job, reply_to=self.listener.address)
+
+    @property
     def heard(self) -> float | None:
         """`time.monotonic` of the listener's last success; None before the first."""
         return (self._listener.last_success or None) if self._started and self._listener else None
@@ -162,7 +193,7 @@ class Cloud:
         """Build everything now, in a thread; what fails is tried again by the first request."""
         def build() -> None:
             try:
-                _ = self.objects, self.results, self.send, self.listener
+                _ = self.upkeep, self.objects, self.results, self.send, self.listener
             except errors.CloudError as exc:
                 _log.warning("web.not_ready", why=str(exc))
         threading.Thread(target=build, name="web-warm", daemon=True).start()
@@ -173,29 +204,10 @@ class Cloud:
             return
         atexit.unregister(self.close)
         with self._lock:
+            if self._upkeep is not None:
+                self._upkeep.close()
             if self._started and self._listener is not None:
                 self._listener.close()
             if self._pool is not None:
                 self._pool.shutdown(cancel_futures=True)
             self._forget()
-
-
-def _celery_sender() -> Send:
-    # Here, not above: importing the Celery app reads the process's settings.
-    from kombu.exceptions import OperationalError
-
-    from irs.celery import app
-
-    def send(job: Job, *, reply_to: str) -> None:
-        try:
-            app.send_task(
-                tasks.CLASSIFY, args=[job.id, job.key],
-                kwargs={"name": job.image, "received": stamp(job.received)},
-                task_id=job.id, reply_to=reply_to,
-                # What remote control and the logs show: the id, never a user's file name.
-                argsrepr=repr((job.id,)), kwargsrepr="{}",
-            )
-        except OperationalError as exc:
-            raise errors.Unreachable(f"the input queue does not answer: {exc}") from exc
-
-    return send

@@ -13,7 +13,7 @@ from irs.settings import Settings
 from irs.web.cloud import Cloud
 from irs.web.metrics import Metrics
 from irs.web.multipart import Upload
-from irs.web.outcomes import UNAVAILABLE, Outcome
+from irs.web.outcomes import LOST, LOST_MESSAGE, UNAVAILABLE, Outcome
 from irs.web.waiting import Estimates, Pending, Waiting
 
 #: Files validated and stored at once: bounds the memory of whole files (20 MB each at
@@ -55,6 +55,7 @@ class Dispatcher:
         for outcome in outcomes:
             if outcome.result is not None:
                 self._estimates.finished()
+                self._cloud.upkeep.pending.done(outcome.result.id)
             self._metrics.uploads.labels(outcome.kind).inc()
         return outcomes
 
@@ -77,6 +78,8 @@ class Dispatcher:
                 self._cloud.objects.put(job.key, data, content_type=f"image/{header.format.lower()}",
                                         metadata={"name": job.image})
                 del data
+            # Before the send, which may be one although its answer is lost.
+            self._cloud.upkeep.pending.accepted(job)
             self._cloud.send(job, reply_to=listener.address)
         except errors.Refused as exc:
             return Outcome(image=upload.name, error=Failure(code=exc.code, message=str(exc)))
@@ -95,6 +98,8 @@ class Dispatcher:
             return item
         if item.result is not None:
             return Outcome(image=name, id=item.id, result=item.result)
+        if self._cloud.upkeep.pending.is_lost(item.id):
+            return Outcome(image=name, id=item.id, error=Failure(code=LOST, message=LOST_MESSAGE))
         return Outcome(image=name, id=item.id, place=self._estimates.place(item.number))
 
 

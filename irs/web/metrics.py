@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from irs import __version__
+from irs.audit.upkeep import Counts
 from irs.web.services import services
 
 #: Seconds: a warm answer, a queue, a cold fleet, the longest default wait.
@@ -23,8 +25,10 @@ blueprint = Blueprint("metrics", __name__)
 class Metrics:
     """One registry an application, so that several may live in one process."""
 
-    def __init__(self, *, waiting: Callable[[], int], heard: Callable[[], float | None]) -> None:
+    def __init__(self, *, waiting: Callable[[], int], heard: Callable[[], float | None],
+                 upkeep: Callable[[], Counts]) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(_Upkeep(upkeep))
         ProcessCollector(registry=self.registry)
         self.uploads = Counter(
             "irs_uploads_total", "Files by what became of them within their request.",
@@ -50,6 +54,25 @@ class Metrics:
         """Count one answered request; ``route`` is the rule, never the path."""
         self.requests.labels(route or "unmatched", method if method in METHODS else "other",
                              str(code)).inc()
+
+
+class _Upkeep:
+    """The figures of `irs.audit.upkeep`, read when they are asked for."""
+
+    def __init__(self, read: Callable[[], Counts]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Prometheus's own protocol."""
+        counts = self._read()
+        yield GaugeMetricFamily("irs_pending_jobs", "Jobs that this process accepted, without a "
+                                "result so far.", value=counts.pending)
+        yield GaugeMetricFamily("irs_lost_jobs", "Those of them that fell out of the queue and "
+                                "could not be sent again so far.", value=counts.lost)
+        yield CounterMetricFamily("irs_requeued", "Jobs sent again because the queue had lost them.",
+                                  value=counts.requeued)
+        yield CounterMetricFamily("irs_dead_letters", "Failures written for dead letters.",
+                                  value=counts.dead_letters)
 
 
 def _age(heard: float | None) -> float:

@@ -18,6 +18,11 @@ _STATUS: dict[str, int] = {
 }
 #: The code of an outcome that the cloud's state caused, not the file.
 UNAVAILABLE = "unavailable"
+#: The code of a job that fell out of the queue and cannot be sent again now.
+LOST = "lost"
+LOST_MESSAGE = "the queue has lost the image and does not take it again yet, ask later"
+#: Codes that are their outcome's kind, and its HTTP status.
+_KINDS = {UNAVAILABLE: 503, LOST: 504}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,12 +49,12 @@ class Outcome:
 
     @property
     def kind(self) -> str:
-        """``done``, ``failed``, ``queued``, ``refused`` or ``unavailable``."""
+        """``done``, ``failed``, ``queued``, ``refused``, ``unavailable`` or ``lost``."""
         if self.result is not None:
             return str(self.result.status)
         if self.error is None:
             return str(Status.QUEUED)
-        return UNAVAILABLE if self.error.code == UNAVAILABLE else "refused"
+        return self.error.code if self.error.code in _KINDS else "refused"
 
     @property
     def failure(self) -> Failure | None:
@@ -63,8 +68,8 @@ class Outcome:
         """The HTTP status of a request with this file alone."""
         if self.kind == Status.QUEUED:
             return 202
-        if self.kind == UNAVAILABLE:
-            return 503
+        if self.kind in _KINDS:
+            return _KINDS[self.kind]
         failure = self.failure
         return 200 if failure is None else _STATUS.get(failure.code, 500)
 

@@ -52,7 +52,7 @@ def test_python_dash_m() -> None:
 
 
 @pytest.mark.parametrize("verb", [(), ("up",), ("doctor",), ("classify",), ("model",), ("model", "export"),
-                                  ("simulate",), ("version",)])
+                                  ("simulate",), ("version",), ("audit",), ("redrive",)])
 def test_every_verb_has_help(verb: tuple[str, ...]) -> None:
     shown = run(*verb, "--help")
     assert shown.exit_code == 0

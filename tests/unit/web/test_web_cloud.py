@@ -20,7 +20,7 @@ def test_nothing_is_built_before_it_is_needed(monkeypatch):
 
 def test_a_forked_process_has_a_listener_of_its_own(monkeypatch):
     """Two processes on one reply queue would take each other's announcements."""
-    monkeypatch.setattr(cloud_module, "Listener", lambda settings: MemoryListener())
+    monkeypatch.setattr(cloud_module, "Listener", lambda settings, **told: MemoryListener())
     cloud = Cloud(settings_module.build({}))
     parent = cloud.listener
     assert cloud.listener is parent

@@ -1,0 +1,1 @@
+"""Nothing is lost without a trace: dead letters, lost messages, and the proof that in = out."""

@@ -1,0 +1,240 @@
+"""in = out: every stored upload has a result, is queued, or is found missing.
+
+Both buckets are listed in the order of their keys, which begin with the job's id, and are
+walked side by side; so what is held is the ids that need a second look, and never the
+listing itself. Every result object is read, because one that is none counts as absent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from irs.audit import letters, listing, uploads
+from irs.audit.letters import DeadLetters
+from irs.audit.listing import Listed
+from irs.audit.sending import Send, celery_sender
+from irs.audit.sweep import Results, Sweep
+from irs.audit.uploads import Inputs
+from irs.aws.objects import Objects
+from irs.aws.queues import Depth, Queue
+from irs.domain.jobs import Result, Status
+from irs.domain.requeue import APART
+from irs.results.announce import Announcer
+from irs.results.store import ResultStore
+from irs.settings import Settings
+
+#: Seconds that an upload may take to get its message: it is stored first.
+YOUNG = 10.0
+#: Results read at once, and reads that may be under way or wait.
+READERS, WINDOW = 16, 256
+
+
+class Counted(Protocol):
+    """The input queue, as far as it is counted."""
+
+    def depth(self) -> Depth: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Books:
+    """Where the account is taken from."""
+
+    inputs: Inputs
+    outputs: Listed
+    results: Results
+    work: Counted
+    dead: DeadLetters
+    send: Callable[[], Send]
+    announce: Callable[[Result, object], None]
+    receives: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Books:
+        """The deployment's own."""
+        return cls(
+            inputs=Objects(settings, settings.input_bucket),
+            outputs=Objects(settings, settings.output_bucket), results=ResultStore(settings),
+            work=Queue(settings, settings.input_queue), dead=Queue(settings, settings.dead_letter_queue),
+            send=celery_sender, announce=Announcer(settings).announce,
+            receives=settings.max_receive_count)
+
+
+@dataclass(kw_only=True, slots=True)
+class Account:
+    """What was found; lists are of job ids."""
+
+    uploads: int = 0
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    #: uploads without a result that are no older than `YOUNG` seconds
+    young: int = 0
+    #: uploads without a result; as many of them as the queue has messages may be in it
+    missing: list[str] = field(default_factory=list)
+    #: results without an upload
+    orphans: list[str] = field(default_factory=list)
+    #: objects in a result's place that are none
+    invalid: list[str] = field(default_factory=list)
+    #: dead letters whose job has no result
+    unnamed: list[str] = field(default_factory=list)
+    #: the input queue's messages, approximately; delayed ones count as visible
+    visible: int = 0
+    in_flight: int = 0
+    letters: int = 0
+    foreign_letters: int = 0
+    #: objects that are neither upload nor result, and no record of the service either
+    foreign_objects: int = 0
+
+    @property
+    def queued(self) -> int:
+        """Uploads without a result that may be in the queue."""
+        return min(len(self.missing), self.visible + self.in_flight)
+
+    @property
+    def lost(self) -> int:
+        """Uploads without a result that cannot be in the queue."""
+        return len(self.missing) - self.queued
+
+    @property
+    def balanced(self) -> bool:
+        """Whether in = out."""
+        return not (self.lost or self.orphans or self.unnamed)
+
+    @property
+    def repairable(self) -> bool:
+        """Whether `repair` has something to do."""
+        return bool(self.lost or self.unnamed)
+
+    def troubles(self) -> dict[str, list[str]]:
+        """What to show of an account that is not balanced."""
+        lost = f"{self.lost:,} of these are lost" if self.queued else "lost"
+        found = {lost: self.missing if self.lost else [], "result without upload": self.orphans,
+                 "result object that is none, counted as absent": self.invalid,
+                 "dead letter without result": self.unnamed}
+        return {what: ids for what, ids in found.items() if ids}
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        counts = {name: getattr(self, name) for name in (
+            "uploads", "done", "failed", "cancelled", "young", "queued", "lost", "visible",
+            "in_flight", "letters", "foreign_letters", "foreign_objects")}
+        lists = {name: getattr(self, name) for name in ("missing", "orphans", "invalid", "unnamed")}
+        return {"balanced": self.balanced, **counts, **lists}
+
+
+def audit(books: Books, *, since: datetime | None = None, now: datetime | None = None,
+          wait: Callable[[float], None] = time.sleep) -> Account:
+    """The account of what was uploaded from ``since`` on; raises `errors.CloudError`.
+
+    ``wait`` passes the seconds between two looks at a queue that seems empty.
+    """
+    found = Account()
+    born = (now or datetime.now(UTC)) - timedelta(seconds=YOUNG)
+    with ThreadPoolExecutor(READERS, thread_name_prefix="audit") as pool:
+        _walk(books, found, since, born, pool)
+        dead = _dead(books, found)
+        _count(books, found, wait)
+        # What was finished since it was listed has its result now.
+        open_, found.missing = [i for i in found.missing if i not in dead], []
+        for job_id, result in _read(books.results, open_, pool):
+            _tally(found, result, job_id)
+        found.orphans = [i for i in found.orphans if uploads.find(books.inputs, i) is None]
+    return found
+
+
+def _walk(books: Books, found: Account, since: datetime | None, born: datetime,
+          pool: ThreadPoolExecutor) -> None:
+    """Both listings, side by side; in ``found.missing`` is what has no result now."""
+    def foreign() -> None:
+        found.foreign_objects += 1
+
+    def with_result() -> Iterator[str]:
+        for job_id, upload, result in listing.merged(
+                listing.uploads(books.inputs, foreign), listing.results(books.outputs, foreign)):
+            if upload is None:
+                if result is not None and (since is None or result >= since):
+                    found.orphans.append(job_id)
+            elif since is None or upload >= since:
+                found.uploads += 1
+                if result is not None:
+                    yield job_id
+                elif upload > born:
+                    found.young += 1
+                else:
+                    found.missing.append(job_id)
+
+    for job_id, result in _read(books.results, with_result(), pool):
+        if result is None:
+            found.invalid.append(job_id)
+        _tally(found, result, job_id)
+
+
+def _tally(found: Account, result: Result | None, job_id: str) -> None:
+    if result is None:
+        found.missing.append(job_id)
+    elif result.status is Status.DONE:
+        found.done += 1
+    elif result.status is Status.FAILED:
+        found.failed += 1
+    else:
+        found.cancelled += 1
+
+
+def _dead(books: Books, found: Account) -> set[str]:
+    """The ids of dead letters without a result."""
+    depth = books.dead.depth()
+    unnamed: set[str] = set()
+    for letter in letters.peek(books.dead, depth.visible + depth.in_flight):
+        found.letters += 1
+        if letter.job is None:
+            found.foreign_letters += 1
+        elif books.results.read(letter.job.id) is None:
+            unnamed.add(letter.job.id)
+    found.unnamed = sorted(unnamed)
+    return unnamed
+
+
+def _count(books: Books, found: Account, wait: Callable[[float], None]) -> None:
+    for look in (1, 2):
+        depth = books.work.depth()
+        found.visible, found.in_flight = depth.visible + depth.delayed, depth.in_flight
+        if found.visible + found.in_flight >= len(found.missing):
+            return
+        if look == 1:  # the counts are late
+            wait(APART)
+
+
+def repair(books: Books, found: Account) -> int:
+    """Send what is lost again, name dead letters; returns how many jobs that made whole."""
+    repaired = 0
+    if found.lost:
+        send = books.send()
+        for job_id in found.missing:
+            job = uploads.find(books.inputs, job_id)
+            if job is not None:
+                send(job, reply_to="")
+                repaired += 1
+    if found.unnamed:
+        sweep = Sweep(books.dead, books.results, books.announce, receives=books.receives)
+        repaired += sweep.sweep(found.letters).named
+    return repaired
+
+
+def _read(results: Results, ids: Iterable[str],
+          pool: ThreadPoolExecutor) -> Iterator[tuple[str, Result | None]]:
+    """Each id's result, several read at once, no more than `WINDOW` ahead."""
+    ahead: deque[tuple[str, Future[Result | None]]] = deque()
+    for job_id in ids:
+        ahead.append((job_id, pool.submit(results.read, job_id)))
+        if len(ahead) >= WINDOW:
+            first, answer = ahead.popleft()
+            yield first, answer.result()
+    while ahead:
+        first, answer = ahead.popleft()
+        yield first, answer.result()

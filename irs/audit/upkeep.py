@@ -1,0 +1,125 @@
+"""A web process's looking after: dead letters get a result, lost jobs are sent again.
+
+One thread. While nothing is wrong it makes two calls a minute; with jobs that have waited
+for long one more every few seconds.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from irs import errors, log
+from irs.audit.pending import Keeper, Pending
+from irs.audit.sweep import Sweep
+from irs.aws.queues import Depth
+
+#: Seconds between looks at the dead letters, and at the queue while jobs wait for long.
+DEAD_EVERY, QUEUE_EVERY = 30.0, 5.0
+#: Most seconds between turns while the cloud fails.
+SLOWEST = 30.0
+
+_log = log.get("audit")
+
+
+class Counted(Protocol):
+    """The input queue: `irs.aws.queues.Queue`, as far as it is looked at."""
+
+    def depth(self) -> Depth: ...
+    def forget_url(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """What there is to measure."""
+
+    #: jobs without a result that this process looks after, and those of them that are lost
+    #: and could not be sent again so far
+    pending: int = 0
+    lost: int = 0
+    #: jobs sent again, and failures written for dead letters, so far
+    requeued: int = 0
+    dead_letters: int = 0
+
+
+class Upkeep:
+    """``build`` makes the ports at the first turn, in the thread; it may raise `CloudError`."""
+
+    def __init__(self, pending: Pending, build: Callable[[], tuple[Counted, Keeper, Sweep]], *,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self.pending = pending
+        self._build = build
+        self._clock = clock
+        self._ports: tuple[Counted, Keeper, Sweep] | None = None
+        self._swept = float("-inf")
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """So far."""
+        return Counts(pending=len(self.pending), lost=self.pending.lost,
+                      requeued=self.pending.requeued,
+                      dead_letters=self._ports[2].named if self._ports else 0)
+
+    def start(self) -> None:
+        """Begin, in a thread."""
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Begin no further turn; one under way ends by itself in its thread."""
+        self._stopping.set()
+
+    def turn(self) -> None:
+        """One turn; raises `errors.CloudError`, the first one if both halves fail."""
+        if self._ports is None:
+            self._ports = self._build()
+        trouble = None
+        for half in (self._requeue, self._sweep):
+            try:
+                half(*self._ports)
+            except errors.CloudError as exc:
+                trouble = trouble or exc
+        if trouble is not None:
+            raise trouble
+
+    def _requeue(self, queue: Counted, keeper: Keeper, _sweep: Sweep) -> None:
+        if self.pending.ripe:
+            self.pending.turn(_messages(queue), keeper)
+
+    def _sweep(self, _queue: Counted, _keeper: Keeper, sweep: Sweep) -> None:
+        if self._clock() - self._swept >= DEAD_EVERY:
+            self._swept = self._clock()
+            sweep.look()
+
+    def _run(self) -> None:
+        failures = 0
+        # Processes that start together need not sweep together.
+        pause = random.uniform(1, QUEUE_EVERY)  # noqa: S311 - jitter
+        while not self._stopping.wait(pause):
+            try:
+                self.turn()
+                failures, pause = 0, QUEUE_EVERY
+            except errors.CloudError as exc:
+                failures += 1
+                pause = min(SLOWEST, QUEUE_EVERY * failures)
+                _log.warning("audit.upkeep_failed", why=str(exc), failures=failures)
+            except Exception:
+                # Whatever it is, the next turn must come.
+                _log.exception("audit.upkeep_error")
+                pause = SLOWEST
+
+
+def _messages(queue: Counted) -> int | None:
+    """How many messages there are; 0 where there is no queue."""
+    try:
+        depth = queue.depth()
+    except errors.NotFound:
+        queue.forget_url()  # it may have been made anew
+        return 0
+    return depth.visible + depth.in_flight + depth.delayed

@@ -1,0 +1,97 @@
+"""The turns of a web process's looking after: what they cost, and what a fault does to them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from irs import errors
+from irs.audit import upkeep as upkeep_module
+from irs.audit.pending import Pending
+from irs.audit.sweep import Sweep
+from irs.audit.upkeep import Upkeep
+from tests.unit.audit.auditkit import World, job, message
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def upkeep(world: World, work: Any = None, dead: Any = None) -> Upkeep:
+    return Upkeep(Pending(after=30.0, clock=world.seconds), lambda: (
+        work or world.work, world.keeper,
+        Sweep(dead or world.dead, world.results, world.announce, receives=5, clock=world.seconds)),
+        clock=world.seconds)
+
+
+def test_an_idle_minute_costs_two_calls(world: World) -> None:
+    keeping = upkeep(world, world.faults.wrap(world.work), world.faults.wrap(world.dead))
+    for _ in range(12 * 10):
+        keeping.turn()
+        world.clock.advance(5)
+    assert world.faults.calls == {"depth": 20}
+
+
+def test_a_purged_job_is_sent_again_within_its_clients_wait(world: World) -> None:
+    keeping = upkeep(world)
+    keeping.pending.accepted(world.upload(mine := job()))
+    for _ in range(9):
+        keeping.turn()
+        world.clock.advance(5)
+    assert mine.id in "".join(world.work.bodies())
+    assert keeping.counts.requeued == keeping.counts.pending == 1
+
+
+def test_a_queue_that_is_not_there_holds_nothing(world: World) -> None:
+    forgotten = []
+
+    class Gone:
+        def depth(self) -> Any:
+            raise errors.NotFound("no such queue")
+
+        def forget_url(self) -> None:
+            forgotten.append(1)
+
+    keeping = upkeep(world, Gone())
+    keeping.pending.accepted(world.upload(job()))
+    for _ in range(9):
+        keeping.turn()
+        world.clock.advance(5)
+    assert forgotten
+    assert keeping.counts.requeued == 1
+
+
+def test_a_fault_of_one_half_leaves_the_other_alone(world: World) -> None:
+    keeping = upkeep(world, world.faults.wrap(world.work))
+    world.faults.fail_randomly("depth", 1, errors.Unreachable("down"))
+    keeping.pending.accepted(world.upload(job()))
+    world.clock.advance(30)
+    world.dead.send(message(buried := job()))
+    with pytest.raises(errors.Unreachable):
+        keeping.turn()
+    assert world.results.read(buried.id) is not None
+    assert keeping.counts.dead_letters == 1
+
+
+def test_the_thread_outlives_faults_and_defects_and_ends_when_told(
+        world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep_module, "QUEUE_EVERY", 0.01)
+    monkeypatch.setattr(upkeep_module, "SLOWEST", 0.01)
+    troubles = iter([errors.Unreachable("down"), RuntimeError("a defect")])
+    turned = threading.Event()
+    keeping = upkeep(world)
+
+    def turn() -> None:
+        for trouble in troubles:
+            raise trouble
+        turned.set()
+
+    monkeypatch.setattr(keeping, "turn", turn)
+    keeping.start()
+    assert turned.wait(10)
+    keeping.close()
+    keeping._thread.join(10)
+    assert not keeping._thread.is_alive()
