@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,11 @@ ROLE_TAG = "irs:role"
 ROLE = "app"
 #: names what an instance was told at its launch: one of an older mind is not started again
 VERSION_TAG = "irs:version"
+#: EC2's states: what works or may work again, and what never will
+_LASTING = ("pending", "running", "shutting-down", "stopping", "stopped")
+_ENDED = ("shutting-down", "terminated")
+#: values that EC2 takes in one filter
+_FILTER_VALUES = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,23 +53,33 @@ class Fleet:
 
     def describe(self) -> list[Instance]:
         """The cluster's app instances that are not terminated; eventually consistent."""
-        found = []
+        return sorted(self._find(_LASTING), key=lambda i: (i.launched_at, i.id))
+
+    def ended(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of ``ids`` (200 at most are asked for) that EC2 knows to be ending or terminated.
+
+        It tells for about an hour after the end; of what it does not know it says nothing.
+        """
+        if not ids:
+            return frozenset()
+        # Its state is looked at here too: a late answer may be one to an earlier question.
+        found = self._find(_ENDED, {"Name": "instance-id", "Values": sorted(ids)[:_FILTER_VALUES]})
+        return frozenset(i.id for i in found if i.state in _ENDED and i.id in ids)
+
+    def _find(self, states: Sequence[str], *filters: dict[str, Any]) -> Iterator[Instance]:
         with translated("EC2 DescribeInstances"):
             pages = self._ec2.get_paginator("describe_instances").paginate(Filters=[
                 {"Name": f"tag:{CLUSTER_TAG}", "Values": [self._settings.cluster]},
                 {"Name": f"tag:{ROLE_TAG}", "Values": [ROLE]},
-                {"Name": "instance-state-name",
-                 "Values": ["pending", "running", "shutting-down", "stopping", "stopped"]},
-            ])
+                {"Name": "instance-state-name", "Values": list(states)}, *filters])
             for page in pages:
                 for reservation in page["Reservations"]:
                     for raw in reservation["Instances"]:
                         tags = {t["Key"]: t["Value"] for t in raw.get("Tags", ())}
-                        found.append(Instance(
+                        yield Instance(
                             id=raw["InstanceId"], state=raw["State"]["Name"],
                             name=tags.get("Name", ""), type=raw.get("InstanceType", ""),
-                            launched_at=raw["LaunchTime"], version=tags.get(VERSION_TAG, "")))
-        return sorted(found, key=lambda i: (i.launched_at, i.id))
+                            launched_at=raw["LaunchTime"], version=tags.get(VERSION_TAG, ""))
 
     def launch(self, name: str, *, token: str, user_data: str, type: str | None = None,
                subnet: str | None = None, spot: bool = False, version: str = "") -> Instance:

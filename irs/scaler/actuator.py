@@ -9,7 +9,7 @@ boots meanwhile. `docs/scaler.md` walks through what happens when the scaler die
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -38,6 +38,7 @@ class Machines(Protocol):
     """What the actuator wants of `irs.aws.fleet.Fleet`."""
 
     def describe(self) -> list[Instance]: ...
+    def ended(self, ids: Collection[str]) -> frozenset[str]: ...
     def launch(self, name: str, *, token: str, user_data: str, type: str | None = ...,
                subnet: str | None = ..., spot: bool = ..., version: str = ...) -> Instance: ...
     def terminate(self, ids: Sequence[str]) -> None: ...
@@ -76,7 +77,10 @@ class Actuator:
         """The cluster's instances, intents among them; raises `errors.CloudError`."""
         found = self._machines.describe()
         known, reports = set(self._ledger.entries), reports or {}
-        self._ledger.merge(found, now, reports)
+        unseen = {e.id for e in self._ledger.active()} - {i.id for i in found}
+        # Asked only then, and for these alone: EC2 shows the ended ones for an hour.
+        ended = self._machines.ended(unseen) if unseen else frozenset()
+        self._ledger.merge(found, now, reports, ended)
         self._looks += 1
         intended = {intent.name for intent in self._intents}
         for instance in found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -24,7 +24,7 @@ INTENT = "intent:"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One instance of the cluster that is not terminated."""
+    """One instance of the cluster; a terminated one is kept for one look."""
 
     id: str
     name: str
@@ -54,10 +54,12 @@ class Ledger:
             for m in remembered}
         self._looked = False
 
-    def merge(self, found: Sequence[Instance], now: datetime, reports: Mapping[str, Report]) -> None:
-        """Take in what DescribeInstances shows now."""
+    def merge(self, found: Sequence[Instance], now: datetime, reports: Mapping[str, Report],
+              ended: Collection[str] = ()) -> None:
+        """Take in what DescribeInstances shows now; ``ended``: EC2 says that these are no more."""
         shown = {i.id: self._shown(i, now) for i in found}
-        kept = (self._missed(entry, now, reports.get(key))
+        kept = (replace(entry, state="terminated") if key in ended and entry.active
+                else self._missed(entry, now, reports.get(key))
                 for key, entry in self.entries.items() if key not in shown)
         self.entries = shown | {entry.id: entry for entry in kept if entry is not None}
         self._looked = True
@@ -79,10 +81,10 @@ class Ledger:
 
     def _missed(self, entry: Entry, now: datetime, report: Report | None) -> Entry | None:
         """The entry, if it is believed to live although a describe did not show it."""
-        if entry.ours_at and now - entry.ours_at < timedelta(seconds=UNSEEN):
-            return entry
         if not entry.active:
             return None
+        if entry.ours_at and now - entry.ours_at < timedelta(seconds=UNSEEN):
+            return entry
         if report and not report.draining and now - report.at < timedelta(seconds=ALIVE):
             return replace(entry, misses=0)
         missed = replace(entry, misses=entry.misses + 1)
@@ -105,7 +107,7 @@ class Ledger:
 
     def names(self) -> set[str]:
         """In use; a stopped instance keeps its name, a terminated one is not described."""
-        return {entry.name for entry in self.entries.values()}
+        return {e.name for e in self.entries.values() if e.state != "terminated"}
 
     def active(self) -> list[Entry]:
         """Those that work or boot, the oldest first."""

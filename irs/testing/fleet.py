@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -71,6 +71,13 @@ class MemoryFleet:
             views = [self._view(m, moment) for m in self._machines.values()]
         found = [v for v in views if v is not None and v.state != "terminated"]
         return sorted(found, key=lambda i: (i.launched_at, i.id))
+
+    def ended(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of ``ids`` that were ending or terminated ``lag`` seconds ago."""
+        moment = self._clock.now() - timedelta(seconds=self.lag)
+        with self._lock:
+            return frozenset(m.id for m in self._machines.values() if m.id in ids
+                             and m.state(moment) in ("shutting-down", "terminated"))
 
     def actual(self) -> list[Instance]:
         """The instances that work or boot at this moment, whatever `describe` says."""

@@ -106,6 +106,19 @@ def test_a_terminated_instance_is_gone(world: Any) -> None:
     assert active(fleet) == [second.id]
 
 
+def test_an_ended_instance_is_known_to_have_ended(world: Any) -> None:
+    fleet, others = world.fleet("-a"), world.fleet("-b")
+    works, stopped, ends = [fleet.launch(f"n-{i}", token=token(), user_data="").id for i in range(3)]
+    theirs = others.launch("n", token=token(), user_data="").id
+    everyone = [works, stopped, ends, theirs, "i-0123456789abcdef0"]
+    assert fleet.ended([]) == fleet.ended(everyone) == frozenset()
+    fleet.stop([stopped])
+    fleet.terminate([ends])
+    others.terminate([theirs])
+    assert world.eventually(lambda: fleet.ended(everyone)) == {ends}, "of the cluster alone"
+    assert fleet.ended([works]) == frozenset(), "only what was asked for"
+
+
 def test_a_stopped_instance_is_kept_and_starts_again(world: Any) -> None:
     fleet = world.fleet()
     launched = fleet.launch("n", token=token(), user_data="IRS_PORT=1\n")

@@ -17,6 +17,7 @@ from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.domain.journal import Journal, key
+from irs.domain.observing import Report
 from irs.scaler.lease import TTL
 from irs.scaler.loop import Scaler
 from irs.settings import Settings
@@ -233,6 +234,7 @@ def test_capacity_errors_move_on_to_the_next_pool_and_are_remembered(
     asked = [type for type, _ in world.ec2.asked]
     assert asked == ["c7i.large"] * 2 + ["c6i.large"] * 2 + ["m7i.large"] * 2
     world.ec2.run = lambda type, subnet: None
+    world.shift += 30
     world.fleet.terminate([i.id for i in world.fleet.describe()])
     world.rounds(scaler, 6)
     assert {i.type for i in world.fleet.describe() if i.active} == {"c7i.large"}, "after its pause"
@@ -292,6 +294,24 @@ def test_stale_and_empty_describes_launch_and_end_nothing(make: Callable[..., Wo
     world.ec2.blind = 1
     world.rounds(world.scaler("two"), 3)
     assert len(world.ec2.asked) == 4
+
+
+@BOTH
+@pytest.mark.parametrize("policy", ["seed", "predictive"])
+def test_what_somebody_else_terminated_is_replaced_in_the_next_round(
+        make: Callable[..., World], kind: str, policy: str) -> None:
+    world = make(kind, max_instances=1, scaler_policy=policy)
+    world.fill(10)
+    scaler = world.scaler("one")
+    world.rounds(scaler, 5)
+    (first,) = [i.id for i in world.fleet.describe() if i.active]
+    world.objects.put(f"fleet/{world.settings.cluster}/{first}.json", Report(
+        instance=first, at=world.now(), started_at=world.now(), ready_at=world.now()).to_json())
+    world.rounds(scaler, 1)
+    world.fleet.terminate([first])
+    world.rounds(scaler, 1, apart=0)
+    (second,) = [i.id for i in world.fleet.describe() if i.active]
+    assert second != first
 
 
 @BOTH

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -121,6 +123,10 @@ def test_idle_instances_end_themselves_but_not_below_the_minimum(
 
     acting.popen.kill()
     until(lambda: waiting.said("scaler.leads"), 30, "the other one has taken over")
-    made.fleet.terminate([i.id for i in made.fleet.describe()])
-    until(lambda: made.active() == 0, 30)
-    until(lambda: made.active() == 1, 30, "the minimum is kept by the other one")
+    (only,) = [i.id for i in made.fleet.describe() if i.active]
+    pid_file = made.settings.state_dir / "instances" / only / "pid"
+    os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+    # Half a second until its host sees it, as much until the next round: far below the 15 s
+    # for which its last report would count as a sign of life.
+    until(lambda: [i for i in made.fleet.describe() if i.active and i.id != only], 10,
+          "the minimum is kept by the other one")

@@ -70,8 +70,9 @@ def tick(observation: Observation, state: State, policy: Policy) -> tuple[State,
     fleet = _sort(observation.fleet, now, boot)
     ids = frozenset(view.id for view in fleet.active)
     have = len(fleet.active)
-    # An instance that is missing once may be a describe that was late or empty.
-    missing = len(state.memory.expected - ids)
+    # An instance that is missing once may be a describe that was late or empty; one that is
+    # shown to have ended is none.
+    missing = len(state.memory.expected - {view.id for view in observation.fleet})
     serving = len(fleet.serving)
     if missing and state.memory.served:
         serving = max(serving, min(serving + missing, state.memory.served[-1][1]))

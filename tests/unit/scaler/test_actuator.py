@@ -115,13 +115,61 @@ def test_one_empty_describe_does_not_end_a_fleet_and_two_do() -> None:
     assert rig.seen() == []
 
 
-def test_an_instance_that_ended_itself_is_gone_with_the_second_look() -> None:
+@pytest.mark.parametrize("shutdown", [0, 30])
+@pytest.mark.parametrize("after", [0, 100])
+def test_an_instance_that_ended_otherwise_is_gone_at_once(shutdown: float, after: float) -> None:
+    """Whether EC2 shows it as terminated or as ending, and however lately it reported or was ours."""
+    rig = Rig(shutdown=shutdown)
+    rig.launch(2)
+    assert rig.seen() == names(1, 2)
+    rig.clock.advance(after)
+    (first, second) = rig.ec2.describe()
+    rig.reports = {first.id: report(first.id, rig)}
+    rig.ec2.terminate([first.id])
+    assert rig.seen() == names(2)
+    assert {v.id: v.state for v in rig.actuator.views(rig.clock.now())} == {
+        first.id: "shutting-down" if shutdown else "terminated", second.id: "running"}
+    rig.launch(1)
+    assert rig.real() == (names(2, 3) if shutdown else names(1, 2)), "a terminated one's name is free"
+    rig.clock.advance(60)
+    rig.seen()
+    assert first.id not in rig.actuator.ledger.entries
+
+
+def test_an_end_that_ec2_tells_late_is_waited_for() -> None:
+    rig = Rig(lag=10)
+    rig.launch(1)
+    rig.clock.advance(40)
+    assert rig.seen() == names(1)
+    rig.ec2.terminate([rig.ec2.describe()[0].id])
+    assert rig.seen() == names(1), "the answer is from before"
+    rig.clock.advance(10)
+    assert rig.seen() == []
+
+
+def test_an_ec2_that_forgets_the_ended_is_believed_with_the_second_look(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """As AWS does after an hour, should the scaler have been away for so long."""
     rig = Rig()
     rig.launch(1)
     assert rig.seen() == names(1)
     rig.ec2.terminate([rig.ec2.describe()[0].id])
+    monkeypatch.setattr(rig.ec2, "ended", lambda ids: frozenset())
     assert rig.seen() == names(1)
     assert rig.seen() == []
+
+
+def test_the_ended_are_asked_for_only_when_one_is_missing() -> None:
+    rig = Rig()
+    rig.launch(2)
+    for _ in range(5):
+        rig.seen()
+    assert rig.plan.calls["ended"] == 0
+    rig.ec2.terminate([rig.ec2.describe()[0].id])
+    rig.seen()
+    assert rig.plan.calls["ended"] == 1
+    rig.seen()
+    assert rig.plan.calls["ended"] == 1
 
 
 def test_our_own_termination_is_believed_at_once() -> None:

@@ -108,9 +108,20 @@ def test_the_minimum_is_kept_and_what_ended_is_replaced() -> None:
     rig = Rig(min_instances=2)
     assert rig.rounds(2) == [2, 2]
     rig.ec2.terminate([rig.ec2.describe()[0].id])
-    # One look may be a late answer; the second is believed.
-    assert rig.rounds(2) == [1, 2]
+    assert rig.rounds(1) == [2]
     assert sorted(i.name for i in rig.ec2.actual()) == ["AppTier-Instance-1", "AppTier-Instance-2"]
+
+
+def test_the_only_worker_that_dies_is_replaced_in_the_next_round() -> None:
+    """Although it has just reported: EC2 says that it is gone."""
+    rig = Rig(scaler_policy="predictive", max_instances=3)
+    rig.fill(5)
+    rig.rounds(20)
+    (only,) = rig.report(running=1)
+    rig.rounds(2)
+    rig.ec2.terminate([only])
+    assert rig.rounds(1) == [1]
+    assert [i.id for i in rig.ec2.actual()] != [only]
 
 
 def test_an_empty_queue_launches_nothing() -> None:
