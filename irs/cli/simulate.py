@@ -20,7 +20,7 @@ from irs.cli.base import cli
 @click.option("--wait", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
               metavar="SECONDS", help="Target: how long a message may wait.")
 @click.option("--lag", type=click.FloatRange(min=0), default=0, show_default=True, metavar="SECONDS",
-              help="How late the queue's counts are.")
+              help="How late the queue's counts are; ours measure it.")
 @click.option("--noise", type=click.FloatRange(min=0), default=0, show_default=True, metavar="SHARE",
               help="Relative standard deviation of the counts.")
 @click.option("--outage", multiple=True, nargs=2, type=click.FloatRange(min=0), metavar="FROM TO",

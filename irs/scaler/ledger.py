@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from irs.aws.fleet import Instance
 from irs.domain.journal import Intent, Leave, Member
-from irs.domain.observing import Life, Report
+from irs.domain.observing import Report
 from irs.domain.scaling import ACTIVE, InstanceView
+from irs.domain.totals import Life
 
 #: Seconds that a launch of ours counts although DescribeInstances does not show it; AWS
 #: says "usually seconds", and a launch forgotten too early is a launch too many.

@@ -186,7 +186,7 @@ class Scaler:
             fleet = tending.assume_ready(fleet, now, boot_seconds=self._policy.boot_seconds)
         return scaling.Observation(
             visible=counts.visible, in_flight=counts.in_flight, fleet=fleet, now=now,
-            arrived=known.arrived, finished=known.probably_finished,
+            counted_at=known.counted_at, arrived=known.arrived, finished=known.left,
             service_seconds=known.service_seconds, boot_seconds=known.boot_seconds,
             billed_boot_seconds=known.billed_boot_seconds)
 

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from irs import errors, log
 from irs.aws.queues import Depth
-from irs.domain import observing
+from irs.domain import lag, totals
 from irs.domain.journal import Journal, Leave
-from irs.domain.observing import Known, Report
+from irs.domain.observing import Report
+from irs.domain.totals import Known
 from irs.scaler.ledger import Ledger
 from irs.scaler.reports import Reports, Shelf
 from irs.settings import Settings
@@ -46,7 +47,8 @@ class Senses:
         """Count anew, beginning with what was measured by another scaler or here before."""
         mine = self.known if self.known.boots else journal
         self._rounds = 0
-        self.known = Known(service_seconds=mine.service_seconds, boots=mine.boots)
+        self.known = Known(service_seconds=mine.service_seconds, boots=mine.boots,
+                           lag=lag.restarted(self.known.lag))
 
     def noted(self) -> dict[str, Any]:
         """The fields of the journal that are measured."""
@@ -73,7 +75,7 @@ class Senses:
 
     def fold(self, counts: Depth, ledger: Ledger, now: datetime) -> None:
         """Add the reports up."""
-        self.known = observing.fold(
+        self.known = totals.fold(
             self.known, list(self.reports.values()), now=now, lives=ledger.lives(),
             backlog=counts.visible + counts.in_flight + counts.delayed)
 

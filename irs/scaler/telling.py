@@ -48,7 +48,7 @@ class Teller:
             "launch": sum(a.count for a in actions if isinstance(a, Launch)),
             "terminate": sum(len(a.ids) for a in actions if isinstance(a, Terminate)),
             "min": self._policy.min, "max": self._policy.max,
-            "service_seconds": _short(seen.service_seconds), "boot_seconds": _short(seen.boot_seconds),
+            "count_lag": _lag(seen), "service_seconds": _short(seen.service_seconds), "boot_seconds": _short(seen.boot_seconds),
         }
         self.totals.update(decisions=1, launch=self.decision["launch"],
                            terminate=self.decision["terminate"])
@@ -75,6 +75,10 @@ class Teller:
         if self._trouble:
             self._trouble = ()
             _log.info("scaler.recovered")
+
+
+def _lag(seen: Observation) -> float:
+    return 0.0 if seen.counted_at is None else (seen.now - seen.counted_at).total_seconds()
 
 
 def _short(value: float | None) -> float | None:

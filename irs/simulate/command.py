@@ -79,7 +79,7 @@ def options(*, traces: Sequence[Path], synthetic: Sequence[str], from_log: Path 
             noise: float, outage: Sequence[tuple[float, float]], crashes: float) -> Options:
     """The command line's words as `Options`; None, and a peak of 0, stand for a default."""
     changed: dict[str, Any] = {"cap": cap, "metric_lag": lag, "metric_noise": noise,
-                               "outages": tuple(outage), "crash_seconds": crashes}
+                               "reports": lag > 0, "outages": tuple(outage), "crash_seconds": crashes}
     if service is not None:
         changed["service_seconds"] = service
     if boot is not None:

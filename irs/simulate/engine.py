@@ -14,16 +14,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from irs.domain.scaling import Action, Launch, Observation, Terminate
-from irs.simulate.machine import Instance, moment
+from irs.domain.scaling import Action, Launch, Terminate
+from irs.simulate.machine import Instance
 from irs.simulate.run import EPOCH, GRACE, Controller, Run
+from irs.simulate.sight import Sight
 from irs.simulate.world import World
 
 __all__ = ["EPOCH", "GRACE", "Controller", "Run", "simulate"]
 
 
-class _Engine:
-    """One run's state. `advance` serves, `observe` shows, `apply` obeys."""
+class Served:
+    """One run's state. `advance` serves, `apply` obeys; `irs.simulate.sight` shows it."""
 
     def __init__(self, arrivals: np.ndarray, controller: Controller, world: World, seed: int) -> None:
         self.world = world
@@ -48,9 +49,6 @@ class _Engine:
         self.stopped = 0
         self.launches = self.wasted = self.refused = self.kills = self.crashes = 0
         self.billed = 0.0
-        self.boots: list[tuple[float, float]] = []
-        self.history: list[tuple[float, int, int, int, int]] = []
-        self.timeline: list[tuple[float, int, int, int, float]] = []
 
     # -- service
 
@@ -131,52 +129,6 @@ class _Engine:
         if not instance.served:
             self.wasted += 1
 
-    # -- what the controller sees
-
-    def observe(self, at: float) -> Observation:
-        """The world at second ``at``, as late and as coarse as the controller sees it."""
-        arrivals, total = self.arrivals, len(self.arrivals)
-        came = self.came
-        while came < total and arrivals[came] <= at:
-            came += 1
-        self.came = came
-        self.ending = [i for i in self.ending if i.end > at]
-        for instance in self.alive.values():
-            if instance.ready <= at and (not instance.shown or instance.shown[1] is None):
-                self.boots.append((instance.boot, instance.ready - instance.billed_from))
-        busy = sum(1 for i in self.alive.values() if i.ready <= at < i.free)
-        busy += sum(1 for i in self.ending if i.served and i.free > at)
-        hidden = sum(1 for when, _ in self.again if when > at)
-        visible = came - self.head + len(self.again) - hidden
-        finished = came - visible - busy - hidden
-        self.history.append((at, visible, busy + hidden, came, finished))
-        ready = sum(1 for i in self.alive.values() if i.ready <= at)
-        oldest = at - arrivals[self.head] if self.head < came else 0.0
-        self.timeline.append((at, visible, ready, len(self.alive) - ready, oldest))
-        return self._seen(at)
-
-    came = 0
-
-    def _seen(self, at: float) -> Observation:
-        world = self.world
-        back = round(world.metric_lag / world.tick)
-        counted, visible, in_flight, came, finished = (
-            self.history[-1 - back] if back < len(self.history) else (0.0, 0, 0, 0, 0))
-        if world.metric_noise:
-            visible = max(0, round(visible * (1 + world.metric_noise * self.rng.standard_normal())))
-            in_flight = max(0, round(in_flight * (1 + world.metric_noise * self.rng.standard_normal())))
-        views = [i.seen(at, busy_known=world.busy_known, ready_known=world.ready_known)
-                 for i in (*self.alive.values(), *self.ending)]
-        boots = self.boots[-16:]
-        return Observation(
-            visible=visible, in_flight=in_flight, fleet=tuple(views), now=moment(at),
-            counted_at=moment(counted) if world.lag_known else None,
-            arrived=came if world.counters else None,
-            finished=finished if world.counters else None,
-            service_seconds=world.service_seconds if finished else None,
-            boot_seconds=sum(b for b, _ in boots) / len(boots) if boots else None,
-            billed_boot_seconds=sum(b for _, b in boots) / len(boots) if boots else None)
-
     # -- what it asks for
 
     def apply(self, actions: tuple[Action, ...], at: float) -> None:
@@ -246,11 +198,12 @@ def simulate(arrivals: np.ndarray, controller: Controller, world: World, seed: i
     if len(arrivals) and (arrivals[0] < 0 or (np.diff(arrivals) < 0).any()):
         raise ValueError("arrivals: want sorted seconds, none below 0")
     last = max(duration or 0.0, float(arrivals[-1]) if len(arrivals) else 0.0)
-    engine = _Engine(arrivals, controller, world, seed)
+    engine = Served(arrivals, controller, world, seed)
+    sight = Sight(engine)
     number, at = 0, 0.0
     while at <= last or (not engine.done() and at <= last + GRACE):
         engine.advance(at)
-        engine.apply(controller.tick(engine.observe(at)), at)
+        engine.apply(controller.tick(sight.observe(at)), at)
         number += 1
         at = number * world.tick
         if progress is not None and number % 200 == 0:
@@ -262,7 +215,7 @@ def simulate(arrivals: np.ndarray, controller: Controller, world: World, seed: i
     starts[missing] = at
     if progress is not None:
         progress(1.0)
-    columns = [np.asarray(column) for column in zip(*engine.timeline)]
+    columns = [np.asarray(column) for column in zip(*sight.timeline)]
     return Run(
         controller=controller.name, duration=at, instance_seconds=engine.billed,
         launches=engine.launches, wasted_launches=engine.wasted, refused_launches=engine.refused,

@@ -39,6 +39,9 @@ class World:
     metric_noise: float = 0.0
     #: whether the controller sees cumulative arrivals and completions
     counters: bool = True
+    #: whether it knows of work, boots and the counts' age what the running scaler makes of
+    #: the workers' reports, rather than the truth
+    reports: bool = False
     #: whether it sees which instances hold a message, and when each first took work
     busy_known: bool = False
     ready_known: bool = True
@@ -48,8 +51,9 @@ class World:
     crash_seconds: float = 0.0
     #: seconds until a message whose instance died is seen again
     visibility_timeout: float = 60.0
-    #: dollars for an instance-hour (t3.medium, us-east-1)
-    price: float = 0.0416
+    #: dollars for an instance-hour: AWS, "Amazon EC2 On-Demand Pricing", US East (N. Virginia),
+    #: Linux, c7i.large, which is what IRS_INSTANCE_TYPE is by default (a t3.medium: 0.0416)
+    price: float = 0.08925
 
     def __post_init__(self) -> None:
         for name in ("service_seconds", "boot_median", "stopped_start", "tick"):

@@ -59,7 +59,7 @@ class Observation:
     counted_at: datetime | None = None
     #: messages that ever came, counted from any fixed moment; None: unknown
     arrived: int | None = None
-    #: messages that were ever finished, counted from the same moment; None: unknown
+    #: messages that have left the queue, as a rule finished, counted from the same moment; None: unknown
     finished: int | None = None
     #: seconds one instance needs for one message, a moving estimate; None: not measured yet
     service_seconds: float | None = None

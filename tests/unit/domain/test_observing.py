@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from irs.domain import observing
-from irs.domain.observing import AHEAD, FRESH, Known, Life, Report, fold
+from irs.domain import observing, totals
+from irs.domain.lag import Lag
+from irs.domain.observing import FRESH, Report
+from irs.domain.totals import AHEAD, Known, Life, fold
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -114,6 +116,20 @@ def test_messages_that_leave_the_queue_undone_do_not_hide_those_that_come() -> N
     assert (known.arrived, known.lost) == (10_000, 10_000)
     known = fold(known, [], backlog=7, now=at(40))
     assert known.arrived == 10_007
+    assert known.arrived - known.left == 7, "else the counts would contradict the totals for good"
+
+
+def test_late_counts_are_dated_and_what_was_finished_since_is_not_in_them() -> None:
+    late = Lag(seconds=20.0)
+    known = replace(fold(Known(), [], backlog=200, now=at(0)), lag=late)
+    for second in range(3, 100, 3):
+        last = second - second % 5
+        said = report(when=last, began=-5, done=2 * last, running=4)
+        # 2/s are worked and nothing comes; the counts are of 20 s ago.
+        known = fold(known, [said], backlog=200 - 2 * max(0, second - 20), now=at(second))
+        assert known.counted_at == at(second - 20)
+        assert abs(known.arrived - 200) <= 2, "no message of these seconds came twice"
+        assert abs(known.left - 2 * max(0, second - 20)) <= 2
 
 
 def test_what_was_done_while_nobody_looked_is_no_burst() -> None:
@@ -160,12 +176,12 @@ def test_what_was_no_boot_is_not_measured(launched: float, began: float) -> None
 
 
 def test_only_the_last_boots_count() -> None:
-    known = Known(boots=tuple([100.0] * observing.BOOTS))
-    for number in range(observing.BOOTS):
+    known = Known(boots=tuple([100.0] * totals.BOOTS))
+    for number in range(totals.BOOTS):
         name = f"i-{number}"
         known = fold(known, [report(name, when=31, began=29)], backlog=0, now=at(31),
                      lives={name: Life(launched_at=at(0))})
-    assert known.boots == (30.0,) * observing.BOOTS
+    assert known.boots == (30.0,) * totals.BOOTS
 
 
 def test_moments_need_a_zone() -> None:

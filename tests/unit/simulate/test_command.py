@@ -93,7 +93,7 @@ def test_what_the_command_line_says_of_the_world_is_in_it() -> None:
         service=0.5, boot=100.0, price=1.0, cap=7, lag=9.0, noise=0.1, outage=((5.0, 9.0),), crashes=600.0)
     assert asked.world == World(
         service_seconds=0.5, boot_median=100.0, boot_billed=76.0, price=1.0, cap=7, metric_lag=9.0,
-        metric_noise=0.1, outages=((5.0, 9.0),), crash_seconds=600.0)
+        metric_noise=0.1, reports=True, outages=((5.0, 9.0),), crash_seconds=600.0)
     assert (asked.peak, asked.bound, asked.measured) == (None, False, False)
 
 

@@ -111,6 +111,28 @@ def test_counts_come_late_and_say_so() -> None:
     assert first.arrived == 4
 
 
+@pytest.mark.parametrize("lag", [0.0, 20.0])
+def test_a_lag_that_nobody_tells_is_measured_from_the_workers_reports(lag: float) -> None:
+    trace = traces.scaled(traces.diurnal(5, duration=7200))
+    arrivals = traces.draw(trace, 5)
+    script = Script(lambda *_: ())
+    ours = PolicyController()
+    script.decide = lambda _, seen: ours.tick(seen)
+    world = World(metric_lag=lag, reports=True)
+    run = engine.simulate(arrivals, script, world, 5, duration=trace.duration)
+    told = [(seen.now - seen.counted_at).total_seconds() for seen in script.seen if seen.counted_at]
+    assert abs(told[-1] - lag) <= 5
+    assert max(told) <= lag + 5
+    assert np.percentile(run.waits[1000:], 95) <= 33
+    assert run.instance_seconds <= 1.15 * len(arrivals)
+    assert run.busy_kills == 0
+    for seen in script.seen[600:]:
+        assert seen.arrived is not None
+        assert seen.finished is not None
+        inside = seen.arrived - seen.finished
+        assert abs(inside - seen.visible - seen.in_flight) <= 10 + 0.3 * inside
+
+
 def test_every_count_is_true_at_every_tick() -> None:
     arrivals = traces.draw(traces.coursework(3, duration=3600), 3)
     script = Script(lambda *_: ())
