@@ -37,6 +37,8 @@ class Intent:
     subnet: str = ""
     #: when it was first meant
     since: datetime
+    #: it is launched to be stopped into the warm pool
+    spare: bool = False
 
     @property
     def token(self) -> str:
@@ -53,6 +55,8 @@ class Leave:
     since: datetime
     #: it asked for it and makes the call
     itself: bool = False
+    #: it was launched for the warm pool, and is stopped when it has come up
+    once_ready: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,7 @@ from irs.aws.fleet import Instance
 from irs.domain.journal import How, Intent, Journal, Leave
 from irs.domain.observing import Report
 from irs.domain.scaling import Action, InstanceView, Launch, Terminate
-from irs.scaler import userdata
+from irs.scaler import spares, userdata
 from irs.scaler.ending import Endings
 from irs.scaler.ledger import Entry, Ledger
 from irs.scaler.pools import Pools
@@ -69,6 +69,7 @@ class Actuator:
         self._ledger = Ledger(journal.fleet)
         self._intents = list(journal.intents)
         self._endings = Endings(machines, journal.leaving)
+        self._spares = spares.Spares(settings, self._version)
         self._looks = 0
         self._no_start_before: datetime | None = None
 
@@ -87,8 +88,11 @@ class Actuator:
             if instance.id not in known and instance.name not in intended:
                 _log.info("scaler.adopted", instance=instance.id, name=instance.name, state=instance.state)
         names = self._ledger.names()
+        for_pool = {intent.name for intent in self._intents if intent.spare}
+        spares.mark(self._endings, [e.id for e in self._ledger.active() if e.name in for_pool], now)
         self._intents = [i for i in self._intents if i.name not in names and not self._given_up(i, now)]
         self._endings.forget(self._ledger.entries)
+        self._spares.settle(self._endings, self._ledger, reports, now)
         return self.views(now, reports)
 
     def views(self, now: datetime, reports: Mapping[str, Report] | None = None) -> tuple[InstanceView, ...]:
@@ -115,8 +119,10 @@ class Actuator:
                 "fleet": self._ledger.members()}
 
     # -- acting --------------------------------------------------------------------------
-    def act(self, actions: Sequence[Action], *, tick: int, now: datetime) -> None:
+    def act(self, actions: Sequence[Action], *, tick: int, now: datetime, quiet: bool = False) -> None:
         """Do it. An EC2 call that fails is logged, and repeated or decided anew next tick.
+
+        ``quiet``: no message waits, so that the warm pool may be seen to.
 
         Raises what ``record`` raises, and then has called nothing.
         """
@@ -124,7 +130,9 @@ class Actuator:
         for action in actions:
             if isinstance(action, Terminate):
                 self.end(action.ids, now)
-        starts = self._plan(wanted, tick, now)
+        starts = self._plan(self._take_spares(wanted), tick, now)
+        if quiet and not actions and self._spares.lacks(self._ledger, self._endings, self._intents, now):
+            self._intend(1, tick, now, spare=True)
         surplus = self._surplus(starts)
         if not (self._intents or starts or surplus or self._endings.pending
                 or self._endings.unpublished):
@@ -158,14 +166,28 @@ class Actuator:
             ready = [e.id for e in self._ledger.pool()
                      if e.state == "stopped" and e.version == self._version]
             starts = ready[:max(0, wanted)]
-        for slot in range(wanted - len(starts)):
+        self._intend(wanted - len(starts), tick, now)
+        return starts
+
+    def _intend(self, count: int, tick: int, now: datetime, *, spare: bool = False) -> None:
+        for slot in range(count):
             pool = self._pools.best(now, slot)
             if pool is None:
                 break
             self._intents.append(Intent(
-                name=self._free_name(), type=pool[0], subnet=pool[1], since=now,
+                name=self._free_name(), type=pool[0], subnet=pool[1], since=now, spare=spare,
                 origin=f"{self._settings.cluster}/{self._epoch}/{tick}/{slot}"))
-        return starts
+
+    def _take_spares(self, wanted: int) -> int:
+        """Who is being prepared for the pool works instead; how many more are wanted."""
+        for key in spares.waiting(self._endings)[:wanted]:
+            self._endings.keep(key)
+            wanted -= 1
+        for place, intent in enumerate(self._intents):
+            if intent.spare and wanted > 0:
+                self._intents[place] = replace(intent, spare=False)
+                wanted -= 1
+        return wanted
 
     def _surplus(self, starts: Sequence[str]) -> list[str]:
         """Stopped instances that the warm pool has no use for: too many, or of an older mind."""
@@ -258,6 +280,8 @@ class Actuator:
             _log.info("scaler.launch_ended", instance=instance.id, state=instance.state)
             return "ended"
         self._ledger.launched(instance, now)
+        if intent.spare:
+            spares.mark(self._endings, [instance.id], now)
         _log.info("scaler.launched", instance=instance.id, name=instance.name, type=instance.type,
                   subnet=intent.subnet)
         return "launched"

@@ -36,12 +36,13 @@ class Endings:
     @property
     def pending(self) -> bool:
         """Whether `carry_out` has something to call."""
-        return any(not leave.itself for leave in self.leaving.values())
+        return any(not (leave.itself or leave.once_ready) for leave in self.leaving.values())
 
     def add(self, instance_id: str, leave: Leave) -> None:
         """It is to end. What was decided first stays, unless it was only permitted so far."""
         before = self.leaving.get(instance_id)
-        if before is None or (before.itself and not leave.itself):
+        if before is None or (before.itself and not leave.itself) or (
+                before.once_ready and not leave.once_ready):
             self.leaving[instance_id] = leave
             self.unpublished = True
 
@@ -50,6 +51,16 @@ class Endings:
         if (leave := self.leaving.get(instance_id)) and leave.itself:
             del self.leaving[instance_id]
             self.unpublished = True
+
+    def replace(self, instance_id: str, leave: Leave) -> None:
+        """It ends otherwise than was decided."""
+        self.leaving[instance_id] = leave
+        self.unpublished = True
+
+    def keep(self, instance_id: str) -> None:
+        """It is wanted after all."""
+        del self.leaving[instance_id]
+        self.unpublished = True
 
     def overdue(self, now: datetime) -> None:
         """Those that were to end themselves and have not: it is done for them."""
@@ -66,7 +77,7 @@ class Endings:
         """Call for each that is to end and still works; a call that fails is made again."""
         for how in ("stop", "terminate"):
             ids = [key for key, leave in self.leaving.items()
-                   if leave.how == how and not leave.itself
+                   if leave.how == how and not (leave.itself or leave.once_ready)
                    and key in ledger.entries and ledger.entries[key].active]
             self._call(how, ids, ledger, now)
 

@@ -132,7 +132,8 @@ class Ledger:
         """What the policy sees; an intent counts as an instance that boots."""
         views = [self._view(entry, now, reports.get(entry.id), entry.id in leaving)
                  for entry in self.entries.values()]
-        views += [InstanceView(id=INTENT + i.name, state="pending", launched_at=i.since, name=i.name)
+        views += [InstanceView(id=INTENT + i.name, state="pending", launched_at=i.since, name=i.name,
+                               draining=i.spare)
                   for i in intents]
         return tuple(sorted(views, key=_age))
 

@@ -109,7 +109,7 @@ class Scaler:
         actions = (*self._tend(actuator, seen, actions), *actions)
         self._teller.decided(self.state, seen, actions, changed=self.state.verdict != before.verdict,
                              waits=actuator.waits(seen.now))
-        return self._dry_run or self._act(actuator, actions, before.tick, seen.now)
+        return self._dry_run or self._act(actuator, actions, before.tick, seen)
 
     def keep(self) -> None:
         """Between rounds: renew the lease, or look whether it can be had."""
@@ -226,16 +226,18 @@ class Scaler:
                 _log.info("scaler.may_leave", instances=list(spared))
 
     def _act(self, actuator: Actuator, actions: tuple[scaling.Action, ...], tick: int,
-             now: datetime) -> bool:
+             seen: scaling.Observation) -> bool:
         try:
-            actuator.act(actions, tick=tick, now=now)
+            # Without reports nobody could say when a spare one is up.
+            actuator.act(actions, tick=tick, now=seen.now,
+                         quiet=seen.visible == 0 and self._senses.hears)
         except Lost as exc:
             self._step_down(str(exc))
         except errors.CloudError as exc:
             # Nothing is called that could not be written down; the next round tries again.
             self._teller.trouble("scaler.cannot_record", exc)
             return False
-        self._senses.sweep(actuator.ledger, now)
+        self._senses.sweep(actuator.ledger, seen.now)
         return True
 
 

@@ -48,7 +48,8 @@ class Teller:
             "launch": sum(a.count for a in actions if isinstance(a, Launch)),
             "terminate": sum(len(a.ids) for a in actions if isinstance(a, Terminate)),
             "min": self._policy.min, "max": self._policy.max,
-            "count_lag": _lag(seen), "service_seconds": _short(seen.service_seconds), "boot_seconds": _short(seen.boot_seconds),
+            "count_lag": _lag(seen), "service_seconds": _short(seen.service_seconds),
+            "boot_seconds": _short(seen.boot_seconds),
         }
         self.totals.update(decisions=1, launch=self.decision["launch"],
                            terminate=self.decision["terminate"])

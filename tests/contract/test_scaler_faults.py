@@ -335,6 +335,31 @@ def test_nothing_without_the_clusters_tags_is_touched(make: Callable[..., World]
 
 
 @BOTH
+@pytest.mark.parametrize("policy", ["seed", "predictive"])
+def test_a_warm_pool_is_prepared_also_when_the_scaler_dies_on_the_way(
+        make: Callable[..., World], kind: str, policy: str) -> None:
+    world = make(kind, warm_pool=1, scaler_policy=policy)
+
+    def die() -> None:
+        world.after_launch = lambda: None
+        raise Killed
+
+    world.after_launch = die
+    with pytest.raises(Killed):
+        world.scaler("one").tick()
+    (spare,) = world.fleet.describe()
+    two = world.scaler("two")
+    for _ in range(12):
+        world.objects.put(f"fleet/{world.settings.cluster}/{spare.id}.json", Report(
+            instance=spare.id, at=world.now(), started_at=world.now(), ready_at=world.now()).to_json())
+        world.rounds(two, 1)
+    assert [(i.id, i.state) for i in world.fleet.describe()] == [(spare.id, "stopped")]
+    world.fill(10)
+    world.rounds(two, 2)
+    assert spare.name in world.names(), "started before any is launched"
+
+
+@BOTH
 def test_a_warm_pool_is_filled_and_used(make: Callable[..., World], kind: str) -> None:
     world = make(kind, warm_pool=1, max_instances=2)
     world.fill(10)

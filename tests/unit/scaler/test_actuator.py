@@ -489,6 +489,115 @@ def test_a_warm_pool_is_filled_by_stopping_and_used_first() -> None:
     assert len(rig.seen()) == 4
 
 
+# -- preparing it --------------------------------------------------------------------------
+class Quiet(Rig):
+    """Nothing waits; each instance reports ``boots`` seconds after its launch (None: never)."""
+
+    def __init__(self, *, boots: float | None = 30, **more: Any) -> None:
+        self.boots = boots
+        super().__init__(**more)
+
+    def quiet(self, rounds: int = 1, *, launch: int = 0, quiet: bool = True) -> None:
+        for _ in range(rounds):
+            now = self.clock.now()
+            for each in self.ec2.actual():
+                if self.boots is not None and (now - each.launched_at).total_seconds() >= self.boots:
+                    self.reports[each.id] = report(each.id, self)
+            self.seen()
+            self.actuator.act((Launch(count=launch, reason=""),) if launch else (),
+                              tick=self.ticks, now=now, quiet=quiet)
+            self.ticks += 1
+            self.clock.advance(3)
+
+    def states(self) -> list[str]:
+        return sorted(i.state for i in self.ec2.describe())
+
+
+def test_an_idle_cluster_prepares_its_pool_one_at_a_time() -> None:
+    rig = Quiet(settings={"warm_pool": 2})
+    rig.quiet(5)
+    assert rig.states() == ["running"], "one, until it is up"
+    assert [v.draining for v in rig.actuator.views(rig.clock.now())] == [True], "nobody counts on it"
+    rig.quiet(10)
+    assert "stopped" in rig.states()
+    rig.quiet(30)
+    assert rig.states() == ["stopped", "stopped"]
+    rig.quiet(30)
+    assert rig.ec2.launched == names(1, 2), "and no more"
+    rig.launch(2)
+    assert rig.states() == ["running", "running"]
+    assert rig.ec2.launched == names(1, 2)
+
+
+@pytest.mark.parametrize(("settings", "before", "quiet", "capacity"), [
+    ({"warm_pool": 0}, 0, True, None),
+    ({"warm_pool": 1}, 0, False, None),
+    ({"warm_pool": 1}, 1, True, None),
+    ({"warm_pool": 1, "min_instances": 2, "max_instances": 2}, 2, True, None),
+    ({"warm_pool": 1}, 0, True, 0),
+], ids=["no pool", "messages wait", "above the minimum", "no room", "no capacity"])
+def test_nothing_is_prepared(settings: dict[str, Any], before: int, quiet: bool,
+                             capacity: int | None) -> None:
+    rig = Quiet(settings=settings)
+    if before:
+        rig.launch(before)
+    rig.ec2.capacity = capacity
+    rig.quiet(40, quiet=quiet)
+    assert rig.states() == ["running"] * before
+
+
+def test_who_wants_an_instance_gets_the_one_that_is_being_prepared() -> None:
+    rig = Quiet(settings={"warm_pool": 1, "max_instances": 2})
+    rig.quiet(3)
+    rig.quiet(1, launch=2, quiet=False)
+    assert rig.real() == names(1, 2), "one more, not two, and the maximum is no obstacle"
+    rig.quiet(20, quiet=False)
+    assert rig.states() == ["running", "running"], "nobody stops it any more"
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("lag", [0, 20])
+def test_killed_while_one_is_launched_for_the_pool(after: bool, lag: float) -> None:
+    rig = Quiet(settings={"warm_pool": 1}, lag=lag,
+                plan=FaultPlan().fail("launch", 1, Killed(), after=after))
+    with pytest.raises(Killed):
+        rig.quiet()
+    rig.new_actuator("another life", rig.journal)
+    rig.quiet(30)
+    assert rig.states() == ["stopped"]
+    assert rig.ec2.launched == names(1)
+
+
+@pytest.mark.parametrize(("rounds", "noted"), [(1, False), (2, True), (6, True)])
+def test_killed_between_the_launch_for_the_pool_and_its_stop(rounds: int, noted: bool) -> None:
+    rig = Quiet(settings={"warm_pool": 1})
+    rig.quiet(rounds)
+    assert any(leave.once_ready for leave in rig.journal.leaving.values()) == noted
+    rig.new_actuator("another life", rig.journal)
+    rig.quiet(30)
+    assert rig.states() == ["stopped"]
+    assert rig.ec2.launched == names(1)
+
+
+def test_killed_at_the_stop_into_the_pool() -> None:
+    rig = Quiet(settings={"warm_pool": 1}, plan=FaultPlan().fail("stop", 1, Killed()))
+    with pytest.raises(Killed):
+        rig.quiet(30)
+    rig.new_actuator("another life", rig.journal)
+    rig.quiet(3)
+    assert rig.states() == ["stopped"]
+
+
+def test_one_that_does_not_come_up_is_ended_and_not_followed_by_another_for_a_while() -> None:
+    rig = Quiet(settings={"warm_pool": 1, "boot_deadline": 60}, boots=None)
+    rig.quiet(200)
+    assert rig.states() == []
+    assert len(rig.ec2.launched) == 1
+    rig.boots = 30
+    rig.quiet(100)
+    assert rig.states() == ["stopped"], "after twelve deadlines"
+
+
 def test_a_start_counts_although_describe_still_says_stopped() -> None:
     rig = Rig(settings={"warm_pool": 1, "max_instances": 1})
     rig.launch(1)
