@@ -10,24 +10,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from irs import errors, log
 from irs.aws.fleet import Instance
-from irs.domain.journal import How, Intent, Journal, Leave
+from irs.domain.journal import How, Journal, Leave
 from irs.domain.observing import Report
 from irs.domain.scaling import Action, InstanceView, Launch, Terminate
 from irs.scaler import spares, userdata
 from irs.scaler.ending import Endings
+from irs.scaler.launches import Launches
 from irs.scaler.ledger import Entry, Ledger
-from irs.scaler.pools import Pools
 from irs.settings import Settings
 
-#: Seconds after which an intent that nothing came of is given up; a launch that happened
-#: has long been described by then.
-INTENT_LIFE = 120.0
 #: Seconds for which stopped instances are left alone after they could not be started.
 NO_START = 60.0
 
@@ -63,11 +59,11 @@ class Actuator:
         self._settings = settings
         self._user_data = userdata.build(settings)
         self._version = hashlib.sha256(f"{settings.ami}\n{self._user_data}".encode()).hexdigest()[:12]
-        self._epoch = epoch
-        self._record, self._held = record, held
-        self._pools = Pools(settings)
+        self._record = record
         self._ledger = Ledger(journal.fleet)
-        self._intents = list(journal.intents)
+        self._launches = Launches(
+            settings, machines, self._ledger, origin=f"{settings.cluster}/{epoch}", version=self._version,
+            user_data=self._user_data, intents=journal.intents, record=record, held=held)
         self._endings = Endings(machines, journal.leaving)
         self._spares = spares.Spares(settings, self._version)
         self._looks = 0
@@ -83,21 +79,22 @@ class Actuator:
         ended = self._machines.ended(unseen) if unseen else frozenset()
         self._ledger.merge(found, now, reports, ended)
         self._looks += 1
-        intended = {intent.name for intent in self._intents}
+        intended = {intent.name for intent in self._launches.intents}
         for instance in found:
             if instance.id not in known and instance.name not in intended:
                 _log.info("scaler.adopted", instance=instance.id, name=instance.name, state=instance.state)
         names = self._ledger.names()
-        for_pool = {intent.name for intent in self._intents if intent.spare}
+        for_pool = {intent.name for intent in self._launches.intents if intent.spare}
         spares.mark(self._endings, [e.id for e in self._ledger.active() if e.name in for_pool], now)
-        self._intents = [i for i in self._intents if i.name not in names and not self._given_up(i, now)]
+        # A first look may be late; two that do not show it, so long after, are believed.
+        self._launches.settle(names, now, sure=self._looks > 1)
         self._endings.forget(self._ledger.entries)
         self._spares.settle(self._endings, self._ledger, reports, now)
         return self.views(now, reports)
 
     def views(self, now: datetime, reports: Mapping[str, Report] | None = None) -> tuple[InstanceView, ...]:
         """The same without another call."""
-        return self._ledger.views(now, reports or {}, self._endings.leaving, self._intents)
+        return self._ledger.views(now, reports or {}, self._endings.leaving, self._launches.intents)
 
     @property
     def ledger(self) -> Ledger:
@@ -111,11 +108,11 @@ class Actuator:
 
     def waits(self, now: datetime) -> bool:
         """Whether launches are held back because no pool had capacity a moment ago."""
-        return self._pools.best(now) is None
+        return self._launches.pools.best(now) is None
 
     def noted(self) -> dict[str, Any]:
         """The fields of the journal that are the actuator's."""
-        return {"intents": tuple(self._intents), "leaving": dict(self._endings.leaving),
+        return {"intents": tuple(self._launches.intents), "leaving": dict(self._endings.leaving),
                 "fleet": self._ledger.members()}
 
     # -- acting --------------------------------------------------------------------------
@@ -131,16 +128,17 @@ class Actuator:
             if isinstance(action, Terminate):
                 self.end(action.ids, now)
         starts = self._plan(self._take_spares(wanted), tick, now)
-        if quiet and not actions and self._spares.lacks(self._ledger, self._endings, self._intents, now):
-            self._intend(1, tick, now, spare=True)
+        if quiet and not actions and self._spares.lacks(
+                self._ledger, self._endings, self._launches.intents, now):
+            self._launches.intend(1, tick, now, spare=True)
         surplus = self._surplus(starts)
-        if not (self._intents or starts or surplus or self._endings.pending
+        if not (self._launches.intents or starts or surplus or self._endings.pending
                 or self._endings.unpublished):
             return
         self._record()
         self._endings.unpublished = False
         self._start(starts, now)
-        self._launch(now)
+        spares.mark(self._endings, self._launches.call(now), now)
         self._endings.carry_out(self._ledger, now)
         self._endings.terminate(surplus, self._ledger, now)
 
@@ -159,35 +157,22 @@ class Actuator:
 
     def _plan(self, wanted: int, tick: int, now: datetime) -> list[str]:
         """Stopped instances to start; intents for the rest. Never above the maximum."""
-        room = self._settings.max_instances - len(self._ledger.active()) - len(self._intents)
+        room = self._settings.max_instances - len(self._ledger.active()) - len(self._launches.intents)
         wanted = min(wanted, room)
         starts: list[str] = []
         if self._settings.warm_pool and not (self._no_start_before and now < self._no_start_before):
             ready = [e.id for e in self._ledger.pool()
                      if e.state == "stopped" and e.version == self._version]
             starts = ready[:max(0, wanted)]
-        self._intend(wanted - len(starts), tick, now)
+        self._launches.intend(wanted - len(starts), tick, now)
         return starts
-
-    def _intend(self, count: int, tick: int, now: datetime, *, spare: bool = False) -> None:
-        for slot in range(count):
-            pool = self._pools.best(now, slot)
-            if pool is None:
-                break
-            self._intents.append(Intent(
-                name=self._free_name(), type=pool[0], subnet=pool[1], since=now, spare=spare,
-                origin=f"{self._settings.cluster}/{self._epoch}/{tick}/{slot}"))
 
     def _take_spares(self, wanted: int) -> int:
         """Who is being prepared for the pool works instead; how many more are wanted."""
         for key in spares.waiting(self._endings)[:wanted]:
             self._endings.keep(key)
             wanted -= 1
-        for place, intent in enumerate(self._intents):
-            if intent.spare and wanted > 0:
-                self._intents[place] = replace(intent, spare=False)
-                wanted -= 1
-        return wanted
+        return wanted - self._launches.take_spares(wanted)
 
     def _surplus(self, starts: Sequence[str]) -> list[str]:
         """Stopped instances that the warm pool has no use for: too many, or of an older mind."""
@@ -197,17 +182,6 @@ class Actuator:
         good = [e for e in stopped if e.version == self._version]
         return [e.id for e in stopped if e.version != self._version] + [
             e.id for e in good[self._settings.warm_pool:]]
-
-    def _free_name(self) -> str:
-        taken = self._ledger.names() | {intent.name for intent in self._intents}
-        number = 1
-        while f"{self._settings.instance_name}-{number}" in taken:
-            number += 1
-        return f"{self._settings.instance_name}-{number}"
-
-    def _given_up(self, intent: Intent, now: datetime) -> bool:
-        # A first look may be late; two that do not show it, so long after, are believed.
-        return now - intent.since > timedelta(seconds=INTENT_LIFE) and self._looks > 1
 
     def _start(self, ids: Sequence[str], now: datetime) -> None:
         if not ids:
@@ -222,66 +196,3 @@ class Actuator:
             return
         self._ledger.became(ids, "pending", now)
         _log.info("scaler.started_instances", instances=list(ids))
-
-    def _launch(self, now: datetime) -> None:
-        """Call every intent once, and those whose pool had nothing again elsewhere."""
-        todo = [i for i in self._intents if now - i.since <= timedelta(seconds=INTENT_LIFE)]
-        while todo:
-            elsewhere: list[Intent] = []
-            for intent in todo:
-                if not self._held():
-                    _log.warning("scaler.lease_ran_out", intents=len(self._intents))
-                    return
-                outcome = self._call(intent, now)
-                if outcome == "unanswered":
-                    return  # throttled, or no EC2 for the moment: the rest waits as well
-                if outcome == "exhausted":
-                    elsewhere.append(intent)
-            todo = [new for slot, old in enumerate(elsewhere) if (new := self._move(old, now, slot))]
-            if todo:
-                self._record()  # another pool is another launch
-
-    def _move(self, intent: Intent, now: datetime, slot: int) -> Intent | None:
-        self._intents.remove(intent)
-        pool = self._pools.best(now, slot)
-        if pool is None:
-            return None
-        moved = replace(intent, type=pool[0], subnet=pool[1])
-        self._intents.append(moved)
-        return moved
-
-    def _call(self, intent: Intent, now: datetime) -> str:
-        """One RunInstances; what became of it."""
-        pool = (intent.type, intent.subnet)
-        try:
-            instance = self._machines.launch(
-                intent.name, token=intent.token, user_data=self._user_data, type=intent.type,
-                subnet=intent.subnet or None, spot=self._settings.spot, version=self._version)
-        except errors.Retryable as exc:
-            _log.warning("scaler.launch_unknown", name=intent.name, error=str(exc), code=exc.code)
-            return "unanswered"
-        except errors.AlreadyExists as exc:
-            # Launched before our settings changed; it will be described.
-            _log.info("scaler.launch_exists", name=intent.name, error=str(exc), code=exc.code)
-            return "there"
-        except errors.NoCapacity as exc:
-            if seconds := self._pools.exhausted(pool, now):
-                _log.warning("scaler.no_capacity", error=str(exc), code=exc.code, type=intent.type,
-                             subnet=intent.subnet, retry_in=seconds)
-            return "exhausted"
-        except errors.CloudError as exc:
-            self._intents.remove(intent)
-            _log.error("scaler.launch_failed", name=intent.name, error=str(exc), code=exc.code)
-            return "failed"
-        self._intents.remove(intent)
-        self._pools.served(pool)
-        if not instance.active:
-            # A repeated token names an instance that has ended since; its name is free.
-            _log.info("scaler.launch_ended", instance=instance.id, state=instance.state)
-            return "ended"
-        self._ledger.launched(instance, now)
-        if intent.spare:
-            spares.mark(self._endings, [instance.id], now)
-        _log.info("scaler.launched", instance=instance.id, name=instance.name, type=instance.type,
-                  subnet=intent.subnet)
-        return "launched"

@@ -11,8 +11,7 @@ from irs import settings as settings_module
 from irs.domain.journal import Journal
 from irs.domain.observing import Report
 from irs.domain.scaling import Launch, Terminate
-from irs.scaler import actuator as module
-from irs.scaler import ending, ledger, pools
+from irs.scaler import ending, launches, ledger, pools
 from irs.scaler.actuator import Actuator
 from irs.testing import FakeClock, FaultPlan, MemoryFleet
 
@@ -369,7 +368,7 @@ def test_a_successor_remembers_the_fleet_while_describe_shows_nothing() -> None:
 def test_an_old_intent_is_given_up_once_it_is_known_that_nothing_came_of_it() -> None:
     rig = Rig(plan=FaultPlan().fail("launch", 1, errors.Throttled("slow down")))
     rig.launch(1)
-    rig.clock.advance(module.INTENT_LIFE + 1)
+    rig.clock.advance(launches.INTENT_LIFE.total_seconds() + 1)
     rig.new_actuator("another life", rig.journal)
     assert rig.seen() == names(1)
     rig.launch(0)
