@@ -10,24 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from irs import errors, log
 from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
 from irs.aws.queues import Depth, Queue
-from irs.domain import journal, scaling, tending
-from irs.domain.observing import FRESH
+from irs.domain import journal, scaling
 from irs.scaler.actuator import Actuator, Machines
+from irs.scaler.care import Care
 from irs.scaler.lease import RENEW, Lease, Lost, Store
 from irs.scaler.reports import Shelf
 from irs.scaler.senses import Senses
 from irs.scaler.telling import Teller
 from irs.settings import Settings
-
-#: For how long an instance must look overdue: reports that were deleted are there again.
-SURE = timedelta(seconds=FRESH)
 
 _log = log.get("scaler")
 
@@ -69,9 +66,7 @@ class Scaler:
         self._actuator: Actuator | None = None
         self._teller = Teller(self._policy, clock=clock, dry_run=dry_run)
         self._standby = False
-        self._fruitless: int | None = 0
-        #: instances past their boot deadline, and since when that was seen
-        self._late: dict[str, datetime] = {}
+        self._care = Care(settings, self._policy, self._senses)
         #: what the last round left for the next
         self.state = scaling.State()
 
@@ -106,7 +101,9 @@ class Scaler:
         self._teller.well()
         before = self.state
         self.state, actions = scaling.tick(seen, before, self._policy)
-        actions = (*self._tend(actuator, seen, actions), *actions)
+        actions = (*self._care.overdue(actuator, seen), *actions)
+        if not self._dry_run:
+            self._care.spare(actuator, seen, actions, self.state)
         self._teller.decided(self.state, seen, actions, changed=self.state.verdict != before.verdict,
                              waits=actuator.waits(seen.now))
         return self._dry_run or self._act(actuator, actions, before.tick, seen)
@@ -169,7 +166,7 @@ class Scaler:
         _log.warning("scaler.stepped_down", why=why)
         self._actuator = None
         self._standby = True
-        self._late = {}
+        self._care.forget()
 
     # -- a round -------------------------------------------------------------------------
     def _observe(self, actuator: Actuator) -> scaling.Observation:
@@ -180,50 +177,12 @@ class Scaler:
         self._senses.fold(counts, actuator.ledger, now)
         fleet = actuator.views(now, self._senses.reports)
         known = self._senses.known
-        if known.boots:
-            self._fruitless = None
-        elif self._fruitless is not None:
-            fleet = tending.assume_ready(fleet, now, boot_seconds=self._policy.boot_seconds)
+        fleet = self._care.believed(fleet, now)
         return scaling.Observation(
             visible=counts.visible, in_flight=counts.in_flight, fleet=fleet, now=now,
             counted_at=known.counted_at, arrived=known.arrived, finished=known.left,
             service_seconds=known.service_seconds, boot_seconds=known.boot_seconds,
             billed_boot_seconds=known.billed_boot_seconds)
-
-    def _tend(self, actuator: Actuator, seen: scaling.Observation,
-              actions: tuple[scaling.Action, ...]) -> tuple[scaling.Action, ...]:
-        """Replace what has not come up; let go whom the policy can spare."""
-        suspects: tuple[str, ...] = ()
-        if self._senses.hears:  # else nobody can be said to be silent
-            suspects = tending.overdue(
-                actuator.views(seen.now, self._senses.reports), seen.now,
-                deadline=self._settings.boot_deadline, fruitless=self._fruitless)
-        self._late = {i: self._late.get(i, seen.now) for i in suspects if i in actuator.ledger.entries}
-        late = tuple(i for i, since in self._late.items() if seen.now - since >= SURE)
-        if late and self._fruitless is not None:
-            self._fruitless += 1
-        if not self._dry_run:
-            self._spare(actuator, seen, actions)
-        return (scaling.Terminate(ids=late, reason=(
-            f"not ready {self._settings.boot_deadline:g} s after launch")),) if late else ()
-
-    def _spare(self, actuator: Actuator, seen: scaling.Observation,
-               actions: tuple[scaling.Action, ...]) -> None:
-        endings = actuator.endings
-        for instance_id in self._senses.changed_their_mind(endings.leaving):
-            endings.withdraw(instance_id)
-        endings.overdue(seen.now)
-        asking = self._senses.asking(seen.now)
-        wanted_more = seen.visible or any(isinstance(a, scaling.Launch) for a in actions)
-        if asking and not wanted_more:
-            ended = {i for a in actions if isinstance(a, scaling.Terminate) for i in a.ids}
-            left = [v for v in seen.fleet if v.id not in ended]
-            # What the policy thought worth keeping of late: else it would be launched anew.
-            keep = max([self._policy.min, *(kept for _, kept in self.state.memory.keeps)])
-            spared = tending.may_leave(left, asking, keep=keep)
-            if spared:
-                actuator.end(spared, seen.now, itself=True)
-                _log.info("scaler.may_leave", instances=list(spared))
 
     def _act(self, actuator: Actuator, actions: tuple[scaling.Action, ...], tick: int,
              seen: scaling.Observation) -> bool:
