@@ -25,7 +25,8 @@ from irs.aws.objects import Objects
 from irs.broker import receiver
 from irs.broker.transport import finish
 from irs.settings import load
-from irs.worker import identity, patience, pipeline, report
+from irs.worker import hearing, identity, patience, pipeline, report
+from irs.worker.hearing import Hearing
 from irs.worker.idle import Leaving
 
 #: Seconds between looks at the spot notice (AWS advises 5) and at idleness.
@@ -143,12 +144,13 @@ class Drain:
 
 
 class Watch:
-    """Drains when the instance is to be taken away or has nothing to do."""
+    """Drains when the instance is to be taken away or has nothing to do; ends a deaf worker."""
 
     def __init__(self, drain: Drain, reporter: report.Reporter) -> None:
         self._drain = drain
         self._reporter = reporter
         self._settings = load()
+        self._hearing = Hearing()
         self._leaving: Leaving | None = None
         self._ended = False
 
@@ -156,6 +158,10 @@ class Watch:
         """Look every few seconds until the worker drains."""
         pause = threading.Event()
         while not self._drain.began:
+            if self._hearing.deaf() and not self._drain.began:
+                # No drain: what is in flight cannot be settled either, and comes back by itself.
+                _log.critical("worker.deaf", silent=round(self._hearing.silence))
+                os._exit(hearing.EXIT)
             try:
                 self._look()
             except errors.CloudError as exc:

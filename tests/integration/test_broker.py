@@ -26,6 +26,7 @@ from irs.domain import keys, tasks
 from irs.domain.jobs import Result
 from irs.results.store import ResultStore
 from irs.settings import Settings
+from irs.worker import hearing
 from tests.integration.conftest import Process, environment, until
 
 pytestmark = pytest.mark.integration
@@ -450,3 +451,15 @@ def test_after_faults_of_receiving_the_worker_consumes_again(
     assert "pong" in bench.celery("inspect", "ping", "--timeout", "5", "-d", "worker@here").stdout
     assert worker.popen.poll() is None
     assert "Traceback" not in worker.output
+
+
+def test_a_worker_that_hears_nothing_of_its_queue_ends_itself(
+        make_bench: Callable[..., Bench], proxy: Proxy) -> None:
+    bench = make_bench()
+    worker = bench.worker(IRS_AWS_ENDPOINT_URL=proxy.url, DEAF="10")
+    quiet = time.monotonic() + 15
+    until(lambda: time.monotonic() > quiet, 20)
+    assert worker.popen.poll() is None, "an idle worker whose polls are answered is not deaf"
+    proxy.fault = "503"
+    assert worker.popen.wait(40) == hearing.EXIT
+    assert "worker.deaf" in worker.output
