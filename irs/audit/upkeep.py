@@ -44,6 +44,8 @@ class Counts:
     #: jobs sent again, and failures written for dead letters, so far
     requeued: int = 0
     dead_letters: int = 0
+    #: jobs that are looked after no more for want of room, so far
+    forgotten: int = 0
 
 
 class Upkeep:
@@ -63,7 +65,7 @@ class Upkeep:
     def counts(self) -> Counts:
         """So far."""
         return Counts(pending=len(self.pending), lost=self.pending.lost,
-                      requeued=self.pending.requeued,
+                      requeued=self.pending.requeued, forgotten=self.pending.forgotten,
                       dead_letters=self._ports[2].named if self._ports else 0)
 
     def start(self) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from PIL import ExifTags, Image, TiffTags, features
 
 from irs.domain import containers, footprint, rgb
+from irs.domain.room import Room
 from irs.errors import Refused, TooLarge, Undecodable, UnsupportedFormat
 
 #: Pillow's names of the formats taken. A multi-picture JPEG opens as JPEG and says MPO.
@@ -35,11 +36,11 @@ _MEMORY_FLOOR = 64_000_000
 #: Pillow unpacks run-length coded BMPs in Python, byte by byte: 0.1 s a megapixel, with the
 #: interpreter's lock held. They get this fraction of the pixel limit.
 _RLE_SHARE = 8
-#: An image that takes more than this is decoded alone, so that a pool of threads that all
-#: meet the largest image allowed needs the memory of one, not of all. A JPEG photograph
-#: never waits here; what waits, waits for a second or two a predecessor.
-_LARGE = 64_000_000
-_one_large = threading.Lock()
+#: All decodes of a process together get the memory of the largest one allowed, so that a pool
+#: of threads that all meet large images needs no more than one thread. What takes no more
+#: than this, as the photograph of a telephone does, never waits.
+_SMALL = 16_000_000
+_room = Room()
 
 _bomb_lock = threading.Lock()
 _SILENCE = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
@@ -130,12 +131,18 @@ def decode(data: bytes, limits: Limits, preprocess: Preprocess) -> Decoded:
     Raises `TooLarge`, `UnsupportedFormat` or `Undecodable`.
     """
     kind = _kind(data, limits)
-    with _refusals(kind, limits), _open(data, kind, limits) as (image, peak), _room(peak):
+    with _refusals(kind, limits), _open(data, kind, limits) as (image, peak), \
+            _place(peak, limits), contextlib.closing(image):  # which frees it within its place
         return _decode(image, kind, preprocess)
 
 
-def _room(peak: int) -> contextlib.AbstractContextManager[object]:
-    return _one_large if peak > _LARGE else contextlib.nullcontext()
+def _place(peak: int, limits: Limits) -> contextlib.AbstractContextManager[None]:
+    return _room.take(peak, _allowed(limits)) if peak > _SMALL else contextlib.nullcontext()
+
+
+def _allowed(limits: Limits) -> int:
+    """Bytes of memory."""
+    return int(max(_MEMORY_FLOOR, _MEMORY_PER_PIXEL * limits.max_pixels))
 
 
 def _decode(image: Image.Image, kind: str, preprocess: Preprocess) -> Decoded:
@@ -200,7 +207,7 @@ def _open(data: bytes, kind: str, limits: Limits) -> Iterator[tuple[Image.Image,
             raise TooLarge(f"the run-length coded BMP has {width} × {height} pixels; "
                            f"at most {limits.max_pixels // _RLE_SHARE:,} are taken")
         peak = footprint.peak(image, _stored_size(image), length=len(data), passes=passes)
-        allowed = max(_MEMORY_FLOOR, _MEMORY_PER_PIXEL * limits.max_pixels)
+        allowed = _allowed(limits)
         if peak > allowed:
             raise TooLarge(f"decoding this {kind} would take {peak / 1e6:.0f} MB of memory; "
                            f"at most {allowed / 1e6:.0f} MB are given")

@@ -43,6 +43,8 @@ class Report:
     running: int = 0
     #: seconds an image takes this instance when it is busy; None: too few so far
     service_seconds: float | None = None
+    #: seconds since its queue last answered a receive; None: nothing receives
+    heard_ago: float | None = None
     #: takes no more work
     draining: bool = False
     #: has had no work for so long that it would rather end (IRS_IDLE_SHUTDOWN)
@@ -69,8 +71,9 @@ class Report:
             known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
             for name in ("at", "started_at", "ready_at"):
                 known[name] = moment(known.get(name))
-            if known.get("service_seconds") is not None:
-                known["service_seconds"] = float(known["service_seconds"])
+            for name in ("service_seconds", "heard_ago"):
+                if known.get(name) is not None:
+                    known[name] = float(known[name])
             found = cls(**known | {"done": int(known["done"]), "running": int(known["running"])})
         except (TypeError, KeyError, AttributeError) as exc:
             raise ValueError(f"not a report: {exc!r}") from exc

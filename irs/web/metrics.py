@@ -71,6 +71,8 @@ class _Upkeep:
                                 "could not be sent again so far.", value=counts.lost)
         yield CounterMetricFamily("irs_requeued", "Jobs sent again because the queue had lost them.",
                                   value=counts.requeued)
+        yield CounterMetricFamily("irs_forgotten_jobs", "Jobs that are looked after no more for want "
+                                  "of room.", value=counts.forgotten)
         yield CounterMetricFamily("irs_dead_letters", "Failures written for dead letters.",
                                   value=counts.dead_letters)
 

@@ -25,7 +25,8 @@ from irs.aws.objects import Objects
 from irs.broker import receiver
 from irs.broker.transport import finish
 from irs.settings import load
-from irs.worker import identity, patience, pipeline, report
+from irs.worker import hearing, identity, memory, patience, pipeline, report
+from irs.worker.hearing import Hearing
 from irs.worker.idle import Leaving
 
 #: Seconds between looks at the spot notice (AWS advises 5) and at idleness.
@@ -47,6 +48,7 @@ def _on_init(sender: Any = None, **_: Any) -> None:
     # Celery's own (group, map, chord_unlock, …) run whatever a message names: not from here.
     for name in [n for n in sender.app.tasks if n.startswith("celery.")]:
         sender.app.tasks.unregister(name)
+    memory.give_back()
     try:
         pipeline.current()
     except errors.IRSError as exc:
@@ -143,12 +145,13 @@ class Drain:
 
 
 class Watch:
-    """Drains when the instance is to be taken away or has nothing to do."""
+    """Drains when the instance is to be taken away or has nothing to do; ends a deaf worker."""
 
     def __init__(self, drain: Drain, reporter: report.Reporter) -> None:
         self._drain = drain
         self._reporter = reporter
         self._settings = load()
+        self._hearing = Hearing()
         self._leaving: Leaving | None = None
         self._ended = False
 
@@ -156,6 +159,10 @@ class Watch:
         """Look every few seconds until the worker drains."""
         pause = threading.Event()
         while not self._drain.began:
+            if self._hearing.deaf() and not self._drain.began:
+                # No drain: what is in flight cannot be settled either, and comes back by itself.
+                _log.critical("worker.deaf", silent=round(self._hearing.silence))
+                os._exit(hearing.EXIT)
             try:
                 self._look()
             except errors.CloudError as exc:

@@ -18,6 +18,7 @@ from irs.results.announce import Announcer
 from irs.results.store import ResultStore
 from irs.settings import Settings, load
 from irs.worker import identity
+from irs.worker.decoding import Decoders
 from irs.worker.patience import Postponed
 
 #: Seconds for one image's turn in the engine; a full queue of batches takes a few.
@@ -35,6 +36,7 @@ class Pipeline:
         self._instance = instance
         self._limits = images.Limits(max_bytes=settings.max_image_bytes,
                                      max_pixels=settings.max_image_pixels)
+        self._decoders = Decoders()
         self._inputs = Objects(settings, settings.input_bucket)
         self._results = ResultStore(settings)
         self._announcer = Announcer(settings)
@@ -102,7 +104,8 @@ class Pipeline:
 
     def _predict(self, job: Job) -> tuple[InputInfo, tuple[Prediction, ...]]:
         data = self._inputs.get(job.key, max_bytes=self._limits.max_bytes)
-        decoded = images.decode(data, self._limits, self._engine.preprocess)
+        decoded = self._decoders.run(
+            lambda: images.decode(data, self._limits, self._engine.preprocess))
         info = InputInfo(format=decoded.header.format, width=decoded.header.width,
                          height=decoded.header.height, sha256=hashlib.sha256(data).hexdigest())
         future = self._batcher.submit(decoded.pixels)

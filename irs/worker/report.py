@@ -17,6 +17,7 @@ from celery import signals, states
 
 from irs import errors, log
 from irs.aws.objects import Objects
+from irs.broker import receiver
 from irs.domain import observing, tasks
 from irs.domain.observing import Report
 from irs.settings import Settings, load
@@ -51,7 +52,10 @@ class Reporter:
     """Writes one worker's report from a thread of its own, between `start` and `stop`."""
 
     def __init__(self, store: Store, key: str, *, name: str, meter: Meter, drain: Ends,
-                 now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+                 now: Callable[[], datetime] = lambda: datetime.now(UTC),
+                 heard: Callable[[], float | None] = receiver.last_success) -> None:
+        """``heard`` gives the `time.monotonic` of the last answered receive."""
+        self._heard = heard
         self._store, self._key, self._name = store, key, name
         self._meter, self._drain, self._now = meter, drain, now
         #: an idle worker that would rather end sets it
@@ -88,7 +92,9 @@ class Reporter:
 
     def report(self) -> Report:
         """What there is to say."""
+        heard = self._heard()
         return Report(
+            heard_ago=None if heard is None else round(max(0.0, time.monotonic() - heard), 1),
             instance=self._name, at=self._now(), started_at=self._started, ready_at=self._ready,
             done=self._meter.done, running=self._meter.running,
             service_seconds=self._meter.service_seconds,

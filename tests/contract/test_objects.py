@@ -142,3 +142,23 @@ def test_a_bucket_that_is_not_there_is_told_from_an_object_that_is_not(cloud: An
     with pytest.raises(errors.NoBucket):
         {"get": lambda: objects.get("a/b"), "put": lambda: objects.put("a/b", b"1"),
          "keys": lambda: list(objects.keys())}[call]()
+
+
+def test_metadata_come_back_as_they_were(world: Any) -> None:
+    objects = world.objects()
+    objects.put("a/b", b"x", metadata={"name": "Käse (1) %41.jpg"})
+    assert objects.metadata("a/b") == {"name": "Käse (1) %41.jpg"}
+    with pytest.raises(errors.NotFound):
+        objects.metadata("a/c")
+
+
+def test_entries_come_in_the_order_of_their_keys_with_their_times(world: Any) -> None:
+    """`irs audit` walks two buckets side by side."""
+    objects = world.objects()
+    for key in ("b/2", "a.json", "a/1", "c", "B", "a-1"):
+        objects.put(key, b"x")
+    found = list(objects.entries())
+    assert [entry.key for entry in found] == ["B", "a-1", "a.json", "a/1", "b/2", "c"]
+    for entry in found:  # a HEAD has whole seconds
+        assert abs(entry.modified - objects.modified(entry.key)) < timedelta(seconds=1)
+    assert [entry.key for entry in objects.entries("a/")] == ["a/1"]

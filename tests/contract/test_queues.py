@@ -192,3 +192,14 @@ def test_a_batch_above_a_mebibyte_is_our_mistake(world: Any) -> None:
     queue = world.queue()
     with pytest.raises(errors.Permanent):
         queue.send_batch([("x" * 600_000, 0), ("x" * 600_000, 0)])
+
+
+def test_a_receive_may_hide_for_a_time_of_its_own(world: Any) -> None:
+    """To look at dead letters and leave them as they were."""
+    queue = world.queue(visibility=600)
+    queue.send("x")
+    assert [m.body for m in queue.receive(visibility=1)] == ["x"]
+    assert world.eventually(lambda: queue.receive(wait=0, visibility=0))
+    assert queue.receive(wait=0, visibility=0), "not hidden at all"
+    assert queue.receive(wait=0)
+    assert queue.receive(wait=0) == []

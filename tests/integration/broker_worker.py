@@ -1,7 +1,8 @@
 """A real worker around a stand-in for the engine: `celery worker`, but no model to load.
 
 What is tested with it is the way of a message. ``HOLD`` names a file for whose end every
-image waits; ``control break`` fails the main loop as a lost connection would.
+image waits; ``control break`` fails the main loop as a lost connection would; ``DEAF`` is
+the silence in seconds after which it ends itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from celery.worker.control import control_command
 from irs.domain.images import Preprocess
 from irs.domain.jobs import ModelInfo
 from irs.model import engine
+from irs.worker import hearing
 
 HOLD = Path(os.environ["HOLD"])
 
@@ -50,6 +52,7 @@ def _fail() -> None:
 
 
 if __name__ == "__main__":
+    hearing.DEAF = float(os.environ.get("DEAF", hearing.DEAF))
     engine.load = lambda *_: Engine()  # the model is not what is tested
     from irs.celery import app
 

@@ -26,6 +26,8 @@ from irs.domain import keys, tasks
 from irs.domain.jobs import Result
 from irs.results.store import ResultStore
 from irs.settings import Settings
+from irs.testing import proxy as proxying
+from irs.worker import hearing
 from tests.integration.conftest import Process, environment, until
 
 pytestmark = pytest.mark.integration
@@ -450,3 +452,34 @@ def test_after_faults_of_receiving_the_worker_consumes_again(
     assert "pong" in bench.celery("inspect", "ping", "--timeout", "5", "-d", "worker@here").stdout
     assert worker.popen.poll() is None
     assert "Traceback" not in worker.output
+
+
+def test_a_worker_that_hears_nothing_of_its_queue_ends_itself(
+        make_bench: Callable[..., Bench], proxy: Proxy) -> None:
+    bench = make_bench()
+    worker = bench.worker(IRS_AWS_ENDPOINT_URL=proxy.url, DEAF="10")
+    quiet = time.monotonic() + 15
+    until(lambda: time.monotonic() > quiet, 20)
+    assert worker.popen.poll() is None, "an idle worker whose polls are answered is not deaf"
+    proxy.fault = "503"
+    assert worker.popen.wait(40) == hearing.EXIT
+    assert "worker.deaf" in worker.output
+
+
+@pytest.mark.parametrize(("status", "code"), [
+    (503, "SlowDown"), (403, "AccessDenied"), (404, "NoSuchBucket")])
+def test_a_bucket_that_is_away_costs_no_receive_and_fails_no_job(
+        make_bench: Callable[..., Bench], cloud: Any, status: int, code: str) -> None:
+    bench = make_bench()
+    with proxying.Proxy(cloud.endpoint) as between:
+        worker = bench.worker(IRS_AWS_ENDPOINT_URL=between.endpoint)
+        away = between.add(proxying.Rule(service="s3", target=bench.settings.input_bucket,
+                                         action=proxying.Answer(status, code)))
+        ids = bench.send(3)
+        until(lambda: worker.output.count('"job.waits"') >= 9, 60, "tried again and again")
+        assert bench.input.depth().in_flight == 3
+        away.clear()
+        until(lambda: bench.all_done(ids), 30, "done when it is back")
+        assert [(bench.done(i).label, bench.done(i).attempts) for i in ids] == [("tench", 1)] * 3
+        until(bench.empty, 10, "nothing left")
+        assert "Traceback" not in worker.output

@@ -58,3 +58,36 @@ def test_a_foreign_schedule_is_not_kept() -> None:
     headers = read(body)["headers"]
     assert headers["task"] == "irs.classify"
     assert not {"eta", "expires", "timelimit", "compression"} & set(headers)
+
+
+# -- a task, read without Celery ---------------------------------------------------------------
+ARGUMENTS = [["id", "key"], {"name": "a.jpg"}, {"chain": None}]
+TASK = {"body": json.dumps(ARGUMENTS), "headers": {"task": "irs.classify"}, "properties": {"reply_to": "q"}}
+
+
+def test_a_task_is_read() -> None:
+    found = envelope.task(json.dumps(TASK))
+    assert (found.name, found.args, found.kwargs, found.reply_to) == (
+        "irs.classify", ["id", "key"], {"name": "a.jpg"}, "q")
+
+
+def test_a_task_in_base64_is_read_whole_or_by_its_body() -> None:
+    inner = TASK | {"body": base64.b64encode(TASK["body"].encode()).decode(),
+                    "properties": {"body_encoding": "base64"}}
+    assert envelope.task(base64.b64encode(json.dumps(TASK).encode()).decode()).name == "irs.classify"
+    assert envelope.task(json.dumps(inner)).args == ["id", "key"]
+
+
+@pytest.mark.parametrize("change", [
+    {"body": "{"}, {"body": "[]"}, {"body": "{}"}, {"body": None}, {"body": "[" * 100_000},
+    {"body": json.dumps([{}, [], {}])}, {"headers": None}, {"headers": {}}, {"headers": {"task": 5}},
+    {"properties": None}, {"body": "*", "properties": {"body_encoding": "base64"}}])
+def test_what_is_no_task_is_a_value_error(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        envelope.task(json.dumps(TASK | change))
+
+
+@pytest.mark.parametrize("body", ["", "hello", "[]", "null", "[" * 100_000])
+def test_what_is_no_envelope_is_a_value_error(body: str) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        envelope.task(body)

@@ -28,7 +28,7 @@ def report(name: str = "i-1", *, when: float = 10, began: float = 0, done: int =
 
 
 def test_a_report_comes_back_as_it_was() -> None:
-    full = report(done=3, running=2, service_seconds=0.5, draining=True, wants_to_leave=True)
+    full = report(done=3, running=2, service_seconds=0.5, heard_ago=1.5, draining=True, wants_to_leave=True)
     assert Report.from_json(full.to_json()) == full
     booting = replace(full, ready_at=None, service_seconds=None)
     assert Report.from_json(booting.to_json()) == booting

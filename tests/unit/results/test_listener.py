@@ -108,6 +108,21 @@ def test_every_waiter_of_a_job_is_woken_and_no_other(listener: Listener, aws: Te
     assert listener.last_success > 0
 
 
+def test_results_that_nobody_waits_for_any_more_are_told_too(aws: Temporary) -> None:
+    """Their jobs need no looking after."""
+    told: list[Result] = []
+    listener = Listener(SETTINGS, told=told.append)
+    listener.start()
+    try:
+        first, second = failed(keys.new_id()), failed(keys.new_id())
+        aws.made[0].announce(first, second)
+        until(lambda: len(told) == 2)
+        assert told == [first, second]
+    finally:
+        listener.close()
+        listener._thread.join(5)
+
+
 def test_several_results_of_one_message(listener: Listener, aws: Temporary) -> None:
     listener.start()
     jobs = [keys.new_id() for _ in range(3)]

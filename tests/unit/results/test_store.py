@@ -9,7 +9,7 @@ import pytest
 
 from irs import errors
 from irs.domain import keys
-from irs.domain.jobs import Failure, Result, Status
+from irs.domain.jobs import Failure, Prediction, Result, Status
 from irs.results import store as store_module
 from irs.results.store import ResultStore
 from irs.settings import Settings
@@ -90,3 +90,28 @@ def test_a_write_whose_answer_was_lost_is_found_by_the_next(objects: MemoryObjec
     with pytest.raises(errors.Unreachable):
         store.write(result)
     assert store.write(failed(result.id, "again")) == result
+
+
+def test_a_failure_can_be_withdrawn_and_another_result_be_written(store: ResultStore) -> None:
+    first = failed(message="first")
+    store.write(first)
+    assert store.withdraw(first.id) == first
+    assert store.read(first.id) is None
+    assert store.withdraw(first.id) is None
+    second = dataclasses.replace(first, error=Failure(code="x", message="second"))
+    assert store.write(second) == second
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.CANCELLED])
+def test_a_result_that_is_no_failure_cannot_be_withdrawn(store: ResultStore, status: Status) -> None:
+    label = (Prediction(label="cat", index=0, confidence=0.5),) if status is Status.DONE else ()
+    result = Result(id=keys.new_id(), image="a.jpg", status=status, predictions=label)
+    store.write(result)
+    assert store.withdraw(result.id) == result
+    assert store.read(result.id) == result
+
+
+def test_a_missing_bucket_is_not_taken_for_an_absent_result(objects: MemoryObjects) -> None:
+    plan = FaultPlan().fail("get", 1, errors.NoBucket("no bucket"))
+    with pytest.raises(errors.NoBucket):
+        ResultStore(Settings.model_construct(), objects=plan.wrap(objects)).read(keys.new_id())

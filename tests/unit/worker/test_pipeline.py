@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,7 @@ from irs.results.announce import reply_prefix
 from irs.results.store import ResultStore
 from irs.settings import Settings
 from irs.testing import FaultPlan, MemoryObjects, MemoryQueue
+from irs.worker import decoding
 from irs.worker import pipeline as pipeline_module
 from irs.worker.pipeline import Pipeline, Postponed
 
@@ -157,6 +159,26 @@ def test_an_unexpected_error_postpones_until_the_last_receive_and_then_is_the_re
     assert result.attempts == LAST
     assert world.stored(job) == result
     assert world.announced() == [job.id]
+
+
+def test_an_image_that_takes_too_long_to_decode_is_a_failed_result(
+        world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = threading.Event()
+    monkeypatch.setattr(decoding, "LOOK", 0.01)
+    world.pipeline._decoders = decoding.Decoders(processor=0.1, stuck=lambda: None)
+
+    def forever(*_: Any) -> None:
+        while not ends.is_set():
+            sum(range(1000))
+
+    job, next_job = world.job(png()), world.job(png())
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline_module.images, "decode", forever)
+        assert world.pipeline.classify(job, attempt=1, reply_to=None).error.code == "too_large"
+    try:
+        assert world.pipeline.classify(next_job, attempt=1, reply_to=None).status is Status.DONE
+    finally:
+        ends.set()
 
 
 def test_one_bad_image_fails_alone(world: World) -> None:

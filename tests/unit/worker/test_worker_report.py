@@ -31,10 +31,12 @@ class Rig:
         self.objects = MemoryObjects(clock=self.clock)
         self.plan = plan or FaultPlan()
         self.drain = Drain()
+        #: when the queue last answered
+        self.heard: float | None = None
         self.meter = Meter(4, clock=lambda: self.clock.now().timestamp())
         monkeypatch.setattr(module.time, "monotonic", lambda: self.clock.now().timestamp())
         self.reporter = Reporter(self.plan.wrap(self.objects), KEY, name="i-1", meter=self.meter,
-                                 drain=self.drain, now=self.clock.now)
+                                 drain=self.drain, now=self.clock.now, heard=lambda: self.heard)
 
     def stored(self) -> Report:
         return Report.from_json(self.objects.get(KEY))
@@ -43,6 +45,15 @@ class Rig:
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(monkeypatch)
+
+
+def test_it_says_how_long_ago_its_queue_answered(rig: Rig) -> None:
+    rig.reporter.write()
+    assert rig.stored().heard_ago is None
+    rig.heard = rig.clock.now().timestamp()
+    rig.clock.advance(7)
+    rig.reporter.write()
+    assert rig.stored().heard_ago == 7
 
 
 def test_when_it_reports(rig: Rig) -> None:
