@@ -7,10 +7,14 @@
     ├── Refused                  the client's input; carries an HTTP status and a stable code
     │   ├── BadRequest           400  bad_request
     │   ├── NoFile               400  no_file
+    │   ├── Unauthorized         401  unauthorized
+    │   ├── Forbidden            403  forbidden
+    │   ├── RequestTimeout       408  request_timeout
     │   ├── TooLarge             413  too_large
     │   ├── UnsupportedFormat    415  unsupported_format
-    │   └── Undecodable          422  undecodable
-    ├── Overloaded               503  more clients wait than the service admits
+    │   ├── Undecodable          422  undecodable
+    │   └── TooMany              429  too_many
+    ├── Overloaded               503  more clients wait, or more work, than the service admits
     ├── ModelError               the model, its weights or its engine cannot be used
     └── CloudError               an AWS call failed
         ├── Retryable            the same call may succeed later
@@ -59,6 +63,27 @@ class NoFile(Refused):
     code = "no_file"
 
 
+class Unauthorized(Refused):
+    """No API key, or none of ours."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class Forbidden(Refused):
+    """The key is right, and the request comes from another site's page."""
+
+    status = 403
+    code = "forbidden"
+
+
+class RequestTimeout(Refused):
+    """The request did not arrive in the time that it has."""
+
+    status = 408
+    code = "request_timeout"
+
+
 class TooLarge(Refused):
     """More bytes or more pixels than the service takes."""
 
@@ -80,8 +105,22 @@ class Undecodable(Refused):
     code = "undecodable"
 
 
+class TooMany(Refused):
+    """More requests or connections than one client may have.
+
+    ``retry_after`` is in seconds.
+    """
+
+    status = 429
+    code = "too_many"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Overloaded(IRSError):
-    """More clients wait than the service admits.
+    """More clients wait, or more work, than the service admits.
 
     ``retry_after`` is in seconds.
     """

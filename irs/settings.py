@@ -29,6 +29,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from irs import apikeys
 from irs.errors import SettingsError
 
 PREFIX = "IRS_"
@@ -51,6 +52,7 @@ def _off_to_none(value: Any) -> Any:
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OptionalSeconds = Annotated[
     Annotated[float, Field(allow_inf_nan=False)] | None, BeforeValidator(_off_to_none)]
+OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_off_to_none)]
 Csv = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -107,6 +109,22 @@ class Settings(BaseSettings):
     max_files: int = Field(100, ge=1, le=1000)
     #: seconds without a result after which a job that the queue has lost is sent again; off: never
     requeue_after: OptionalSeconds = 30.0
+    #: seconds of estimated wait in the queue beyond which new work is refused; off: never
+    max_queue_wait: OptionalSeconds = 600.0
+    #: seconds for a request's body, plus those that it takes at `body_rate`
+    body_timeout: Seconds = 30.0
+    #: bytes a second that a sender must reach
+    body_rate: int = Field(20_000, ge=1)
+    #: connections from one address; off: as many as there are
+    max_client_connections: OptionalCount = None
+    #: ``name:secret,…``; unset: everybody is served
+    api_keys: SecretStr | None = None
+    #: refuse to start without `api_keys`
+    require_api_keys: bool = False
+    #: requests a second for each key; off: no limit
+    api_rate: OptionalSeconds = None
+    #: what `irs classify` sends; unset: the first of `api_keys`
+    api_key: SecretStr | None = None
 
     # -- model ---------------------------------------------------------------------------
     model: str = Field("efficientnet_lite0", pattern=r"^[a-z0-9_]{1,64}$")
@@ -190,12 +208,17 @@ class Settings(BaseSettings):
             raise ValueError("is not a URL such as http://127.0.0.1:4566")
         return value.rstrip("/") if value else None
 
-    @field_validator("idle_shutdown", "requeue_after")
+    @field_validator("idle_shutdown", "requeue_after", "max_queue_wait", "api_rate")
     @classmethod
     def _positive(cls, value: float | None) -> float | None:
         if value is not None and value <= 0:
-            raise ValueError("must be more than 0 seconds, or off")
+            raise ValueError("must be more than 0, or off")
         return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _sound_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and apikeys.parse(value.get_secret_value()) else None
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -214,6 +237,9 @@ class Settings(BaseSettings):
         if self.spot and self.warm_pool:
             # EC2 stops a spot instance only under a persistent request, which restarts it by itself.
             raise ValueError(f"{PREFIX}SPOT and {PREFIX}WARM_POOL exclude each other")
+        if self.require_api_keys and self.api_keys is None:
+            raise ValueError(f"{PREFIX}REQUIRE_API_KEYS is set and {PREFIX}API_KEYS is not: "
+                             f"give {PREFIX}API_KEYS=name:secret")
         if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
             raise ValueError(
                 f"{PREFIX}AWS_ACCESS_KEY_ID and {PREFIX}AWS_SECRET_ACCESS_KEY go together"

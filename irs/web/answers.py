@@ -5,21 +5,19 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any
 
 from flask import Response, render_template, request
 
 from irs import errors
 from irs.domain.jobs import Result
-from irs.web import preferences
+from irs.web import preferences, refusals
 from irs.web.multipart import Upload
 from irs.web.outcomes import Outcome, describe, overall
 from irs.web.preferences import HTML, JSON, Wait
+from irs.web.refusals import PROBLEM
 from irs.web.services import services
 
-#: RFC 9457.
-PROBLEM = "application/problem+json"
 #: Formats that browsers show; their pictures are put into the page of results.
 _SHOWN = frozenset({"JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP"})
 #: Bytes of one picture and of all pictures in a page.
@@ -59,6 +57,8 @@ def with_job(response: Response, outcomes: Sequence[Outcome], wait: Wait) -> Res
         response.headers["Retry-After"] = str(services().estimates.retry_after(last))
     elif response.status_code in (503, 504):
         response.headers["Retry-After"] = str(services().estimates.retry_after())
+        if named := [outcome for outcome in outcomes if outcome.status == 503 and outcome.id]:
+            response.headers["Location"] = str(named[0].location)
     if wait.applied:
         response.headers["Preference-Applied"] = wait.applied
     return response
@@ -66,23 +66,29 @@ def with_job(response: Response, outcomes: Sequence[Outcome], wait: Wait) -> Res
 
 def problem(status: int, code: str, detail: str, more: Mapping[str, Any] | None = None) -> Response:
     """RFC 9457 problem details; ``code`` is stable, ``detail`` is for a person."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status,
+    body = {"type": "about:blank", "title": refusals.phrase(status), "status": status,
             "detail": detail, "code": code, **(more or {})}
     return as_json(body, status, kind=PROBLEM)
 
 
-def error(status: int, code: str, detail: str) -> Response:
+def error(why: errors.IRSError, more: Mapping[str, Any] | None = None) -> Response:
     """An error that belongs to no file: problem details on /v1, one line elsewhere.
 
     Elsewhere a browser gets a page with the line, and a client that asks for JSON the
-    problem details.
+    problem details, with ``more`` beside them.
     """
+    response = _error(refusals.status(why), refusals.code(why), str(why), more)
+    response.headers.extend(refusals.headers(why))
+    return response
+
+
+def _error(status: int, code: str, detail: str, more: Mapping[str, Any] | None) -> Response:
     form = preferences.media_type(request.accept_mimetypes)
     if request.path == "/v1" or request.path.startswith("/v1/") or form == JSON:
-        return problem(status, code, detail)
+        return problem(status, code, detail, more)
     if form == HTML:
         return Response(render_template("error.html", status=status, detail=detail,
-                                        title=HTTPStatus(status).phrase), status)
+                                        title=refusals.phrase(status)), status)
     return as_line(f"error: {detail}", status)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -116,7 +116,14 @@ def _poll(job_id: str, wait: Wait) -> Result | None:
     return job.result
 
 
+def named(arguments: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The job that a request asks for, as an error names it; empty where it asks for none."""
+    try:
+        job_id = keys.parse_id((arguments or {}).get("text"))
+    except ValueError:
+        return {}
+    return {"id": job_id, "location": f"/v1/images/{job_id}"}
+
+
 def _unknown() -> Response:
     return answers.problem(404, str(Status.UNKNOWN), "no such image")
-
-

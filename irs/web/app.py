@@ -12,13 +12,15 @@ from werkzeug.exceptions import HTTPException
 from irs import __version__, errors, log
 from irs.aws.queues import Queue
 from irs.settings import Settings
-from irs.web import answers, api, health, metrics, pages, uploads
+from irs.web import answers, api, health, metrics, pages, refusals, uploads
+from irs.web.admission import ADMITTED, REFUSAL, Admission
 from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send
 from irs.web.dispatch import Dispatcher
+from irs.web.estimates import Estimates
 from irs.web.metrics import Metrics
 from irs.web.probe import Probe
 from irs.web.services import KEY, Services, services
-from irs.web.waiting import Drain, Estimates, Gate, Waiting
+from irs.web.waiting import Drain, Gate, Waiting
 
 #: No script at all, no style but our file, no frame around us; pictures of the page of
 #: results are data: addresses.
@@ -58,7 +60,8 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     for module in (uploads, api, pages, health, metrics):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
-    for kind, handler in ((errors.Refused, _refused), (errors.Overloaded, _overloaded),
+    app.before_request(_admit)
+    for kind, handler in ((errors.Refused, _known), (errors.Overloaded, _known),
                           (errors.CloudError, _cloud), (HTTPException, _http), (Exception, _bug)):
         app.register_error_handler(kind, handler)
     return app
@@ -67,14 +70,15 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
 def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
               depth: Callable[[], int], ready: Callable[[], None]) -> Services:
     drain = Drain(clock)
-    estimates = Estimates(Probe(depth, fresh=health.FRESH, patience=health.PATIENCE), clock)
+    estimates = Estimates(depth, clock, fresh=health.FRESH, patience=health.PATIENCE)
     gate = Gate(settings.max_waiting, drain, functools.partial(
         estimates.retry_after, waiting=settings.max_waiting))
     counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
                        upkeep=lambda: cloud.counts)
     waiting = Waiting(cloud, drain, clock)
     return Services(
-        settings=settings, cloud=cloud, drain=drain, estimates=estimates, gate=gate,
+        settings=settings, admission=Admission(settings, gate, estimates, clock),
+        cloud=cloud, drain=drain, estimates=estimates, gate=gate,
         metrics=counters, waiting=waiting,
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE))
@@ -95,23 +99,31 @@ def _finish(response: Response) -> Response:
     return response
 
 
+def _admit() -> None:
+    """What the server has not asked, this asks; and what it was told, this says."""
+    if (refusal := request.environ.get(REFUSAL)) is not None:
+        raise refusal
+    if not request.environ.get(ADMITTED):
+        services().admission.check(request.method, request.path,
+                                   lambda name: request.headers.get(name, ""))
+
+
 # -- errors ------------------------------------------------------------------------------
-def _refused(exc: errors.Refused) -> Response:
-    return answers.error(exc.status, exc.code, str(exc))
-
-
-def _overloaded(exc: errors.Overloaded) -> Response:
-    services().metrics.overloads.inc()
-    response = answers.error(503, "overloaded", str(exc))
-    response.headers["Retry-After"] = str(exc.retry_after)
-    return response
+def _known(exc: errors.IRSError) -> Response:
+    if isinstance(exc, errors.Overloaded):
+        services().metrics.overloads.inc()
+    return answers.error(exc)
 
 
 def _cloud(exc: errors.CloudError) -> Response:
     # The reason names buckets and queues: for the log, not for the client.
     _log.warning("web.unavailable", why=str(exc), code=exc.code)
-    response = answers.error(503, "unavailable", "the service cannot reach its storage, try again")
+    more = api.named(request.view_args)
+    response = answers.error(
+        errors.Unreachable("the service cannot reach its storage, try again"), more)
     response.headers["Retry-After"] = str(services().estimates.retry_after())
+    if more:
+        response.headers["Location"] = more["location"]
     return response
 
 
@@ -119,9 +131,10 @@ def _http(exc: HTTPException) -> Response | HTTPException:
     code = exc.code or 500
     if code < 400 or exc.response is not None:
         return exc
-    detail = {404: "no such page", 405: f"{request.method} is not allowed here",
-              413: "the request is too large"}.get(code, exc.name.lower())
-    response = answers.error(code, exc.name.lower().replace(" ", "_"), detail)
+    why = refusals.of_status(code)
+    if code == 405:
+        why.args = (f"{request.method} is not allowed here",)
+    response = answers.error(why)
     for name, value in exc.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value  # Allow, WWW-Authenticate, …
@@ -130,4 +143,6 @@ def _http(exc: HTTPException) -> Response | HTTPException:
 
 def _bug(exc: Exception) -> Response:
     _log.error("web.bug", path=str(request.url_rule), exc_info=exc)
-    return answers.error(500, "internal", "something went wrong inside the service")
+    why = refusals.of_status(500)
+    why.args = ("something went wrong inside the service",)
+    return answers.error(why)

@@ -11,10 +11,11 @@ from irs.domain import images, keys
 from irs.domain.jobs import Failure, Job
 from irs.settings import Settings
 from irs.web.cloud import Cloud
+from irs.web.estimates import Estimates
 from irs.web.metrics import Metrics
 from irs.web.multipart import Upload
 from irs.web.outcomes import LOST, LOST_MESSAGE, UNAVAILABLE, Outcome
-from irs.web.waiting import Estimates, Pending, Waiting
+from irs.web.waiting import Pending, Waiting
 
 #: Files validated and stored at once: bounds the memory of whole files (20 MB each at
 #: the default limit), while their requests wait in hundreds.

@@ -37,11 +37,16 @@ class Metrics:
             "irs_upload_seconds", "From an upload's whole body to its answer.",
             buckets=BUCKETS, registry=self.registry)
         self.overloads = Counter(
-            "irs_overloads_total", "Requests refused because too many were waiting.",
+            "irs_overloads_total", "Requests refused because too many wait or the queue is too long.",
             registry=self.registry)
         self.requests = Counter(
             "irs_http_requests_total", "Requests by route, method and status code.",
             ["route", "method", "code"], registry=self.registry)
+        self.connections = Gauge("irs_connections", "Open connections of clients.",
+                                 registry=self.registry)
+        self.ended = Counter(
+            "irs_connections_ended_total", "Connections that the server ended before their request "
+            "had arrived.", ["reason"], registry=self.registry)
         Gauge("irs_waiting_clients", "Requests that wait for a result now.",
               registry=self.registry).set_function(waiting)
         Gauge("irs_announcement_age_seconds",

@@ -32,17 +32,22 @@ class Probe(Generic[T]):
 
     def value(self) -> T:
         """The answer; raises what ``look`` raised, or `errors.Unreachable` after ``patience``."""
-        with self._lock:
-            future = self._future
-            if future is None or (future.done() and self._clock() - self._ended > self._fresh):
-                future = self._future = Future()
-                threading.Thread(target=self._run, args=(future,), name="probe", daemon=True).start()
+        future = self.refresh()
         try:
             return future.result(self._patience)
         except TimeoutError as exc:
             if future.done():  # the look's own
                 raise
             raise errors.Unreachable(f"no answer within {self._patience:g} s") from exc
+
+    def refresh(self) -> Future[T]:
+        """Begin a look unless one is under way or its answer fresh; never waits."""
+        with self._lock:
+            future = self._future
+            if future is None or (future.done() and self._clock() - self._ended > self._fresh):
+                future = self._future = Future()
+                threading.Thread(target=self._run, args=(future,), name="probe", daemon=True).start()
+            return future
 
     def _run(self, future: Future[T]) -> None:
         try:

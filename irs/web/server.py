@@ -1,4 +1,4 @@
-"""The WSGI server: waitress, with one-line errors and a bounded drain at SIGTERM.
+"""The WSGI server: waitress on a socket of ours, and a bounded drain at SIGTERM.
 
 docs/decisions/0004-web-server.md says why waitress.
 """
@@ -19,54 +19,16 @@ from typing import Any
 
 from flask import Flask
 from waitress import wasyncore
-from waitress.channel import HTTPChannel
-from waitress.server import create_server
-from waitress.task import ErrorTask
 
 from irs import errors, log
 from irs.settings import Settings
-from irs.web.answers import PROBLEM
+from irs.web.acceptor import Acceptor
 from irs.web.services import KEY, Services
-from irs.web.uploads import request_limit
 
-#: Threads beyond those that may wait: health, pages, refusals, looks at jobs.
-SPARE = 8
-#: Connections beyond the waiting ones: keep-alive, slow senders, probes.
-SPARE_CONNECTIONS = 600
-#: Bytes of a body kept in memory; more goes to a temporary file. Most photographs fit.
-IN_MEMORY = 1_048_576
 #: Descriptors wanted, where the system grants them.
 FILES = 16_384
-#: Seconds without a byte after which a connection without a request under way is closed.
-IDLE = 60
 
 _log = log.get("web")
-
-
-class _OneLine(ErrorTask):
-    """What waitress itself refuses (size, syntax), in our form of an error."""
-
-    def execute(self) -> None:
-        error = self.request.error
-        reason = error.reason.lower()
-        status = f"{error.code} {error.reason}"
-        accept = getattr(self.request, "headers", {}).get("ACCEPT", "")
-        if ((getattr(self.request, "path", None) or "").startswith("/v1/")
-                or "application/json" in accept or "application/problem+json" in accept):
-            kind = PROBLEM
-            body = (f'{{"type": "about:blank", "title": "{error.reason}", "status": {error.code}, '
-                    f'"detail": "{reason}", "code": "{reason.replace(" ", "_")}"}}\n')
-        else:
-            kind, body = "text/plain; charset=utf-8", f"error: {reason}\n"
-        self.status = status
-        self.response_headers.append(("Content-Type", kind))
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body.encode())
-
-
-class _Channel(HTTPChannel):
-    error_task_class = _OneLine
 
 
 class WebServer:
@@ -83,19 +45,7 @@ class WebServer:
         self._map: dict[int, Any] = {}
         sock = _bind(settings.host, settings.port)
         _raise_file_limit()
-        self._server = create_server(
-            app, map=self._map, sockets=[sock],
-            threads=settings.max_waiting + SPARE,
-            connection_limit=settings.max_waiting + SPARE + SPARE_CONNECTIONS,
-            asyncore_use_poll=True,  # select() ends at descriptor 1024
-            channel_request_lookahead=1,  # keeps reading, and so sees a client leave
-            channel_timeout=IDLE,
-            inbuf_overflow=IN_MEMORY,
-            max_request_body_size=request_limit(settings),
-            max_request_header_size=65_536,
-            ident="irs", log_socket_errors=False,
-        )
-        self._server.channel_class = _Channel
+        self._server = Acceptor(app, settings, sock, self._map)
         self.port: int = sock.getsockname()[1]
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self.url = f"http://{host}:{self.port}"
@@ -122,6 +72,7 @@ class WebServer:
 
     def _turn(self) -> None:
         wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
+        self._server.answer()
 
     def _drain(self) -> None:
         grace = self._settings.drain_grace

@@ -9,11 +9,13 @@ from flask import current_app
 
 if TYPE_CHECKING:
     from irs.settings import Settings
+    from irs.web.admission import Admission
     from irs.web.cloud import Cloud
     from irs.web.dispatch import Dispatcher
+    from irs.web.estimates import Estimates
     from irs.web.metrics import Metrics
     from irs.web.probe import Probe
-    from irs.web.waiting import Drain, Estimates, Gate, Waiting
+    from irs.web.waiting import Drain, Gate, Waiting
 
 #: The key in ``app.extensions``.
 KEY = "irs"
@@ -24,6 +26,7 @@ class Services:
     """One of each, shared by the process's threads."""
 
     settings: Settings
+    admission: Admission
     cloud: Cloud
     dispatcher: Dispatcher
     drain: Drain

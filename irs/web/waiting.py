@@ -6,15 +6,12 @@ import contextlib
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
 from irs import errors, log
 from irs.domain.jobs import Result
 from irs.web.cloud import Cloud, Waiter
-from irs.web.outcomes import Place
-from irs.web.probe import Probe
 
 #: Seconds between a waiter's looks at the result store. The first comes after `LOOK`;
 #: while announcements do arrive, each pause is half as long again as the one before, up
@@ -25,10 +22,6 @@ LOOK, LOOK_MOST = 3.0, 10.0
 SILENT = 30.0
 #: Seconds between checks of whether the client has gone or the process must stop.
 SLICE = 0.5
-#: Seconds of past completions that make the pace.
-WINDOW = 60.0
-#: `Retry-After` in seconds where no pace is known, and its bounds.
-RETRY_AFTER, RETRY_AFTER_MOST = 5, 60
 
 _log = log.get("web")
 
@@ -61,79 +54,31 @@ class Gate:
         self._lock = threading.Lock()
         self.inside = 0
 
+    def look(self) -> None:
+        """Raise `errors.Overloaded` where `enter` would, and take no place."""
+        if self._drain.begun:
+            raise errors.Overloaded("the service is restarting, try again", retry_after=1)
+        if self.inside >= self._limit:
+            raise self._full()
+
     @contextlib.contextmanager
     def enter(self) -> Iterator[None]:
         """Hold one place; raises `errors.Overloaded` at once where there is none."""
-        if self._drain.begun:
-            raise errors.Overloaded("the service is restarting, try again", retry_after=1)
+        self.look()
         with self._lock:
             full = self.inside >= self._limit
             self.inside += not full
         if full:
-            raise errors.Overloaded("too many clients are waiting, try again later",
-                                    retry_after=self._retry_after())
+            raise self._full()
         try:
             yield
         finally:
             with self._lock:
                 self.inside -= 1
 
-
-class Estimates:
-    """Places and times, from the queue's depth and this process's own recent pace."""
-
-    def __init__(self, depth: Probe[int], clock: Callable[[], float] = time.monotonic) -> None:
-        self._depth = depth
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._done: deque[float] = deque(maxlen=10_000)
-        self._sent = 0
-
-    def sent(self) -> int:
-        """Count a job; returns its number among this process's jobs."""
-        with self._lock:
-            self._sent += 1
-            return self._sent
-
-    def finished(self) -> None:
-        """Count a result."""
-        with self._lock:
-            self._done.append(self._clock())
-
-    def pace(self) -> float | None:
-        """Results a second over the last minute; None where there were fewer than two."""
-        now = self._clock()
-        with self._lock:
-            while self._done and self._done[0] < now - WINDOW:
-                self._done.popleft()
-            if len(self._done) < 2:
-                return None
-            return len(self._done) / max(now - self._done[0], 1.0)
-
-    def place(self, number: int | None = None) -> Place | None:
-        """Where a job stands; None where the queue's depth cannot be read.
-
-        ``number`` is what `sent` gave for it: what this process sent later stands behind.
-        """
-        try:
-            visible = self._depth.value()
-        except errors.CloudError as exc:
-            _log.info("web.depth_unknown", why=str(exc))
-            return None
-        with self._lock:
-            behind = self._sent - number if number is not None else 0
-        position = max(0, visible - behind)
-        pace = self.pace()
-        return Place(position=position, seconds=(position + 1) / pace if pace else None)
-
-    def retry_after(self, place: Place | None = None, *, waiting: int = 0) -> int:
-        """Whole seconds for ``Retry-After``."""
-        seconds = place.seconds if place is not None else None
-        if seconds is None and waiting and (pace := self.pace()):
-            seconds = waiting / pace / 2  # by then about half of them have gone
-        if seconds is None:
-            return RETRY_AFTER
-        return min(RETRY_AFTER_MOST, max(1, math.ceil(seconds)))
+    def _full(self) -> errors.Overloaded:
+        return errors.Overloaded("too many clients are waiting, try again later",
+                                 retry_after=self._retry_after())
 
 
 class Pending:

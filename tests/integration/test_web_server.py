@@ -4,104 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import io
 import json
 import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 
 from irs import errors
-from irs import settings as settings_module
-from irs.domain.jobs import Job, Prediction, Result, Status
-from irs.testing import MemoryListener, MemoryObjects, MemoryResults
-from irs.web.app import create_app
-from irs.web.server import WebServer
+from tests.integration.served import Served, form, serving, until
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 
 
-def picture() -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (40, 30), (90, 140, 60)).save(out, "JPEG")
-    return out.getvalue()
-
-
-def form(name: str) -> tuple[bytes, dict[str, str]]:
-    body = (f'--xyz\r\nContent-Disposition: form-data; name="myfile"; filename="{name}"\r\n\r\n'.encode()
-            + picture() + b"\r\n--xyz--\r\n")
-    return body, {"Content-Type": "multipart/form-data; boundary=xyz"}
-
-
-@dataclass
-class Served:
-    """A running server and what it stands on."""
-
-    server: WebServer
-    services: Any
-    sent: list[Job]
-    arrived: threading.Semaphore
-
-    def request(self, method: str, path: str, body: bytes | None = None,
-                headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=20)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode()
-
-    def upload(self, name: str, **headers: str) -> tuple[int, dict[str, str], str]:
-        body, kind = form(name)
-        return self.request("POST", "/upload", body, {**kind, **headers})
-
-
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Served]]:
     """Starts a server; ``held`` is a worker that never answers."""
-    with contextlib.ExitStack() as stack:
-        def start(*, held: bool = False, **overrides: Any) -> Served:
-            settings = settings_module.build({"port": 0, "drain_grace": 5.0, **overrides})
-            results, listener = MemoryResults(), MemoryListener()
-            sent: list[Job] = []
-            arrived = threading.Semaphore(0)
-
-            def send(job: Job, *, reply_to: str) -> None:
-                sent.append(job)
-                if not held:
-                    listener.announce(results.write(Result(
-                        id=job.id, image=job.image, status=Status.DONE,
-                        predictions=(Prediction(label=f"label {job.image}", index=0, confidence=0.5),))))
-                arrived.release()
-
-            app = create_app(settings, objects=MemoryObjects(), results=results, listener=listener,
-                             send=send, depth=lambda: 0, ready=lambda: None)
-            server = WebServer(app, settings)
-            thread = threading.Thread(target=server.run)
-            thread.start()
-            stack.callback(thread.join, 20)
-            stack.callback(server.stop)
-            return Served(server, app.extensions["irs"], sent, arrived)
-
+    with serving() as start:
         yield start
-
-
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        threading.Event().wait(0.01)
 
 
 def test_a_hundred_clients_at_once(serve):

@@ -8,9 +8,10 @@ from werkzeug.datastructures import Headers
 
 from irs import errors
 from irs.web import preferences
+from irs.web.estimates import Estimates
 from irs.web.outcomes import Outcome, Place, overall
 from irs.web.probe import Probe
-from irs.web.waiting import Drain, Estimates, Gate
+from irs.web.waiting import Drain, Gate
 
 
 class Clock:
@@ -80,7 +81,7 @@ def test_a_drain_leaves_time_to_write_the_answers():
 def test_places_count_what_was_sent_later_as_behind():
     clock = Clock()
     depth = [10]
-    estimates = Estimates(Probe(lambda: depth[0], fresh=-1, patience=5), clock)
+    estimates = Estimates(lambda: depth[0], clock, fresh=-1, patience=5)
     first = estimates.sent()
     for _ in range(4):
         estimates.sent()
@@ -92,7 +93,7 @@ def test_places_count_what_was_sent_later_as_behind():
 
 def test_the_pace_is_that_of_the_last_minute():
     clock = Clock()
-    estimates = Estimates(Probe(lambda: 19, fresh=-1, patience=5), clock)
+    estimates = Estimates(lambda: 19, clock, fresh=-1, patience=5)
     assert estimates.retry_after() == 5
     for _ in range(21):
         estimates.finished()

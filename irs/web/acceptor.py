@@ -1,0 +1,141 @@
+"""The listening socket: who gets a connection, and which request the loop answers itself."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import Counter, deque
+from typing import Any
+
+from flask import Flask
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer
+from waitress.task import ThreadedTaskDispatcher
+
+from irs import errors, log
+from irs.settings import Settings
+from irs.web.arrival import Request
+from irs.web.connection import Channel
+from irs.web.services import KEY, Services
+from irs.web.uploads import request_limit
+
+_log = log.get("web")
+
+#: Threads beyond those that may wait: pages, metrics, looks at jobs.
+SPARE = 8
+#: Connections beyond the waiting ones: keep-alive, slow senders, probes.
+SPARE_CONNECTIONS = 600
+#: Bytes of a body kept in memory; more goes to a temporary file. Most photographs fit.
+IN_MEMORY = 1_048_576
+#: Bytes of a request's line and headers.
+MAX_HEADERS = 32_768
+#: Connections taken in one turn of the loop, so that a burst need not wait for as many turns.
+ACCEPTS = 64
+#: TCP keep-alive: seconds of silence, seconds between probes, probes. A client that fell off
+#: the network says nothing; its place is free after 20 s.
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 2))
+
+
+class Acceptor(TcpWSGIServer):
+    """waitress's server on a socket that listens already."""
+
+    channel_class = Channel
+
+    def __init__(self, app: Flask, settings: Settings, sock: socket.socket,
+                 sockets: dict[int, Any]) -> None:
+        self.services: Services = app.extensions[KEY]
+        self._settings = settings
+        self._limit = settings.max_waiting + SPARE + SPARE_CONNECTIONS
+        self._instant: deque[Channel] = deque()
+        dispatcher = ThreadedTaskDispatcher()
+        dispatcher.set_thread_count(settings.max_waiting + SPARE)
+        super().__init__(
+            app, sockets, True, sock, dispatcher=dispatcher, bind_socket=False,
+            sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()),
+            adj=Adjustments(
+                sockets=[sock],
+                # Ours comes first, and ends a connection rather than to take no more.
+                connection_limit=2 * self._limit,
+                asyncore_use_poll=True,  # select() ends at descriptor 1024
+                channel_request_lookahead=1,  # keeps reading, and so sees a client leave
+                cleanup_interval=1,
+                inbuf_overflow=IN_MEMORY,
+                max_request_body_size=request_limit(settings),
+                max_request_header_size=MAX_HEADERS,
+                ident="irs", log_socket_errors=False,
+            ))
+        self.services.metrics.connections.set_function(lambda: len(self.active_channels))
+
+    # -- connections -------------------------------------------------------------------------
+    def handle_accept(self) -> None:
+        """Take the connections that have come."""
+        for _ in range(ACCEPTS):
+            before = len(self.active_channels)
+            super().handle_accept()
+            if len(self.active_channels) <= before:
+                return
+            self._admit(next(reversed(self.active_channels.values())))
+
+    def set_socket_options(self, conn: socket.socket) -> None:
+        """waitress's, and keep-alive probes."""
+        super().set_socket_options(conn)
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            conn.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    def _admit(self, channel: Channel) -> None:
+        """Keep a new connection within the bounds: its address's own, and everybody's."""
+        most = self._settings.max_client_connections
+        if most is not None and sum(
+                other.addr[0] == channel.addr[0] for other in self.active_channels.values()) > most:
+            self.ended("client_limit")
+            channel.request = Request(self.adj)
+            channel.give_up(errors.TooMany(
+                "more connections than one client may have", retry_after=1))
+        elif len(self.active_channels) > self._limit:
+            self._evict()
+
+    def _evict(self) -> None:
+        """End the connection that is missed least: of the address with most, the oldest."""
+        idle = [channel for channel in self.active_channels.values() if channel.evictable]
+        if not idle:
+            return  # every client waits for an answer, and the gate bounds their number
+        held = Counter(channel.addr[0] for channel in idle)
+        victim = min(idle, key=lambda channel: (-held[channel.addr[0]], *channel.worth))
+        self.ended("evicted")
+        victim.give_up(errors.Overloaded(
+            "the service has too many connections, send faster or later", retry_after=1))
+        if victim in self._instant:
+            self._instant.remove(victim)
+            self._serve(victim)
+        victim.handle_close()
+
+    def ended(self, reason: str) -> None:
+        """Count a connection that the server ended."""
+        self.services.metrics.ended.labels(reason).inc()
+
+    def maintenance(self, now: float) -> None:
+        """waitress's, called once a second: what has taken too long."""
+        clock = time.monotonic()
+        for channel in list(self.active_channels.values()):
+            channel.expire(clock, self._settings.body_timeout, self._settings.body_rate)
+
+    # -- requests ----------------------------------------------------------------------------
+    def add_task(self, task: Channel) -> None:
+        """waitress's: a channel has a request. The loop answers it, or a thread."""
+        if task.requests[0].instant:
+            self._instant.append(task)  # not here: waitress holds the channel's lock
+        else:
+            super().add_task(task)
+
+    def answer(self) -> None:
+        """Answer what needs no thread; the loop calls this after each turn."""
+        while self._instant:
+            self._serve(self._instant.popleft())
+
+    def _serve(self, channel: Channel) -> None:
+        try:
+            channel.service()
+        except Exception:  # one connection's trouble must not end the loop of all
+            _log.exception("web.bug", path=None)
+            channel.handle_close()

@@ -1,0 +1,105 @@
+"""A request as it arrives: judged by its headers before its body is read, bounded while it is."""
+
+from __future__ import annotations
+
+import time
+
+from waitress.adjustments import Adjustments
+from waitress.parser import HTTPRequestParser
+from waitress.receiver import ChunkedReceiver
+from waitress.utilities import Error
+
+from irs import errors
+from irs.web import refusals
+from irs.web.admission import Admission
+
+#: Seconds for a request's line and headers.
+HEADERS = 10.0
+#: Bytes of a chunk's size line and of the trailer. waitress looks through what it has of
+#: them again at each packet: without a bound a megabyte of digits holds the loop up.
+MAX_CONTROL_LINE, MAX_TRAILER = 1_024, 16_384
+
+
+class Request(HTTPRequestParser):
+    """One request as it arrives."""
+
+    #: why the application is to refuse it; its body is not read
+    refusal: errors.IRSError | None = None
+
+    def __init__(self, adj: Adjustments, admission: Admission | None = None) -> None:
+        super().__init__(adj)
+        self._admission = admission
+        self.began = time.monotonic()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is more of it than empty lines, which may stand between requests."""
+        return self.headers_finished or bool(self.header_plus.strip())
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing more is to be read after it."""
+        return bool(self.refusal or self.error)
+
+    @property
+    def instant(self) -> bool:
+        """Whether the loop answers it itself: refusals, and the question for a sign of life."""
+        return self.refused or (self.path == "/healthz" and self.command in ("GET", "HEAD"))
+
+    def received(self, data: bytes) -> int:
+        """waitress's: take bytes of the request, return how many."""
+        judged = self.headers_finished
+        used: int = super().received(data)
+        if self.error is None and self.headers_finished and not self.empty:
+            if not judged:
+                self.refusal = self._judgement()
+            self._check_chunks()
+        elif self.error is not None and self.error.code == 413:
+            self.error = None
+            self.refuse(errors.TooLarge("the request is too large"))
+        if self.refused:
+            self.completed = True
+            used = len(data)  # the rest is no request
+        if self.completed:
+            self.expect_continue = False
+        return used
+
+    def _judgement(self) -> errors.IRSError | None:
+        if self._admission is None:
+            return None
+        try:
+            self._admission.check(self.command, "/" + self.path.lstrip("/"), self._header)
+        except errors.IRSError as exc:
+            return exc
+        return None
+
+    def _header(self, name: str) -> str:
+        text: str = self.headers.get(name.upper().replace("-", "_"), "")
+        return text
+
+    def _check_chunks(self) -> None:
+        """Refuse a chunk that is announced too large, and a size line or trailer without end."""
+        body = self.body_rcv
+        if not isinstance(body, ChunkedReceiver):
+            return
+        if self.body_bytes_received + body.chunk_remainder >= self.adj.max_request_body_size:
+            self.refuse(errors.TooLarge("the request is too large"))
+        elif len(body.control_line) > MAX_CONTROL_LINE or len(body.trailer) > MAX_TRAILER:
+            self.refuse(errors.BadRequest("the chunked body is malformed"))
+
+    def refuse(self, why: errors.IRSError) -> None:
+        """End the request here; whoever holds it hands it on to be answered."""
+        if self.headers_finished:
+            self.refusal = why
+        else:
+            self.error = Error("")
+            self.error.code = refusals.status(why)
+            self.error.refusal = why
+        self.expect_continue = False
+        self.completed = True
+
+    def late(self, now: float, timeout: float, rate: float) -> bool:
+        """Whether its time is up; ``timeout`` in seconds, ``rate`` in bytes a second."""
+        if not self.headers_finished:
+            return now > self.began + HEADERS
+        return now > self.began + timeout + self.body_bytes_received / rate

@@ -1,0 +1,190 @@
+"""A client's connection: what may come in on it, in what time, and how it ends.
+
+waitress reads a whole request before a thread is spent on it. Here is what it leaves open:
+a deadline for that request, an answer for one that breaks off, and an end that does not take
+the answer away from a client that still sends. Everything here but a task's work runs in the
+server's one I/O loop, and waits for nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask, WSGITask
+
+from irs import errors
+from irs.web import refusals
+from irs.web.admission import ADMITTED, REFUSAL
+from irs.web.arrival import Request
+
+if TYPE_CHECKING:
+    from irs.web.acceptor import Acceptor
+
+#: Seconds without a byte after which a connection without a request is closed.
+#: More than the 60 s of a load balancer's own, so that it is the first to hang up.
+IDLE = 75.0
+#: Seconds for a client to read its answer and hang up: without a byte from it, and in all.
+LINGER_IDLE, LINGER = 5.0, 30.0
+
+
+class _Task(WSGITask):
+    """A request for the application, which may be asked to refuse it."""
+
+    def execute(self) -> None:
+        if self.request.refusal is not None:
+            self.set_close_on_finish()
+        super().execute()
+
+    def get_environment(self) -> dict[str, Any]:
+        if self.environ is None:
+            refusal = self.request.refusal
+            if refusal is not None:  # the application must not look for the rest of the body
+                self.request.close()
+                self.request.body_rcv = None
+                self.request.headers["CONTENT_LENGTH"] = "0"
+            environ = super().get_environment()
+            environ |= {ADMITTED: True, REFUSAL: refusal}
+        else:
+            environ = self.environ
+        return environ
+
+
+class _OneLine(ErrorTask):
+    """A request that the application cannot be shown: no sense in its headers, or none came."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        why = getattr(error, "refusal", None) or refusals.of_status(error.code)
+        kind, body = refusals.plain(why, getattr(self.request, "headers", {}).get("ACCEPT", ""))
+        self.status = refusals.status_line(why)
+        self.response_headers += [("Content-Type", kind), *refusals.headers(why)]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Channel(HTTPChannel):
+    """waitress's connection, with deadlines and a lingering close."""
+
+    task_class = _Task
+    error_task_class = _OneLine
+    server: Acceptor
+    request: Request | None
+    requests: list[Request]
+    #: since when the connection only waits for the client to hang up, and the last byte of it
+    lingering: float | None = None
+    _heard = 0.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._made = time.monotonic()
+        self._served = False
+        super().__init__(*args, **kwargs)
+
+    def parser_class(self, adj: Adjustments) -> Request:
+        """waitress asks this for each request."""
+        return Request(adj, self.server.services.admission)
+
+    # -- reading -----------------------------------------------------------------------------
+    def readable(self) -> bool:
+        """waitress's; a refused request's client is heard again once it has its answer."""
+        if self.lingering is not None:
+            return True
+        if self.requests and self.requests[-1].refused:
+            return False
+        return bool(super().readable())
+
+    def handle_read(self) -> None:
+        """Take what has come. An end of file within a request is a request that broke off."""
+        try:
+            data = self.socket.recv(self.adj.recv_bytes)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.handle_close()
+            return
+        if self.lingering is not None:
+            self._heard = time.monotonic()
+            if not data:
+                self.handle_close()
+        elif data:
+            self.last_activity = time.time()
+            self.received(data)
+        elif self.request is not None and self.request.begun and not self.requests:
+            self.server.ended("incomplete")
+            self.give_up(errors.BadRequest("the request broke off before its end"))
+        else:
+            self.handle_close()
+
+    def give_up(self, why: errors.IRSError) -> None:
+        """Answer a request that has not arrived, and will not."""
+        with self.requests_lock:
+            request = self.request
+            if request is None or self.requests:
+                return
+            request.refuse(why)
+            self.request = None
+            self.requests.append(request)
+            self.server.add_task(self)
+
+    # -- the end -----------------------------------------------------------------------------
+    def handle_write(self) -> None:
+        """waitress's, but the end of the last answer is not the end of the connection.
+
+        A close with bytes unread would reset it, and a client that still sends would lose the
+        answer that tells it to stop.
+        """
+        ending = self.close_when_flushed
+        self.close_when_flushed = False
+        super().handle_write()
+        if ending and self.connected:
+            if self.total_outbufs_len:
+                self.close_when_flushed = True
+            else:
+                self._linger()
+
+    def _linger(self) -> None:
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.handle_close()
+            return
+        self.lingering = self._heard = time.monotonic()
+
+    def expire(self, now: float, timeout: float, rate: float) -> None:
+        """End what has taken too long; called about once a second."""
+        if self.lingering is not None:
+            if now > self._heard + LINGER_IDLE or now > self.lingering + LINGER:
+                self.handle_close()
+        elif self.requests:
+            return
+        elif self.request is not None and self.request.begun:
+            if self.request.late(now, timeout, rate):
+                self.server.ended("late")
+                self.give_up(errors.RequestTimeout("the request did not arrive in time"))
+        elif self.last_activity < time.time() - IDLE:
+            self.will_close = True
+
+    @property
+    def evictable(self) -> bool:
+        """Whether no request has arrived on it that waits for its answer."""
+        return not self.requests and not self.total_outbufs_len
+
+    @property
+    def worth(self) -> tuple[int, float]:
+        """Greater for a connection that is rather kept: of those that may still bring a request
+        the newest, before those that have brought one, before those that have their last answer.
+        """
+        if self.lingering is not None:
+            return 0, self.lingering
+        if self.request is None and self._served:
+            return 1, self._made
+        return 2, self.request.began if self.request is not None else self._made
+
+    def service(self) -> None:
+        """waitress's: answer the first request, in this thread."""
+        self._served = True
+        super().service()

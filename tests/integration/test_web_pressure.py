@@ -1,0 +1,275 @@
+"""The web tier against clients that send slowly, too much, half, or nothing at all."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.integration.served import SLOW, Served, answer_on, form, serving, until
+
+pytestmark = pytest.mark.integration
+
+HEAD = b"POST /upload HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    with serving() as start:
+        yield start
+
+
+def drip(sock: socket.socket, stop: threading.Event) -> None:
+    """A byte now and then, until the server has had enough."""
+    with contextlib.suppress(OSError):
+        while not stop.wait(0.05):
+            sock.sendall(b"x")
+
+
+# -- time ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("sent", [SLOW, CHUNKED, CHUNKED + b"5\r\nab"])
+def test_a_body_that_does_not_come_is_a_408(serve, sent):
+    served = serve(body_timeout=0.3)
+    with served.connect(sent) as sock:
+        status, headers, text = answer_on(sock)
+        assert (status, headers["connection"], text) == (
+            408, "close", "error: the request did not arrive in time\n")
+        assert sock.recv(1) == b""
+
+
+def test_a_byte_now_and_then_buys_no_time(serve):
+    served = serve(body_timeout=0.3)
+    stop = threading.Event()
+    with served.connect(SLOW.replace(b"1000", b"100000")) as sock:
+        dripping = threading.Thread(target=drip, args=(sock, stop))
+        dripping.start()
+        try:
+            assert answer_on(sock)[0] == 408
+        finally:
+            stop.set()
+            dripping.join(10)
+
+
+def test_a_sender_at_the_least_rate_has_its_time(serve):
+    served = serve(body_timeout=0.1, body_rate=1000)
+    with served.connect(HEAD + b"Content-Length: 5000\r\n\r\n" + b"x" * 4000) as sock:
+        # 4,000 bytes have bought 4 s: more than the server's next two rounds.
+        rounds = served.rounds + 2
+        until(lambda: served.rounds >= rounds)
+        sock.sendall(b"x" * 1000)
+        assert answer_on(sock)[0] == 400  # it is no form, but it has all come
+
+
+def test_headers_that_do_not_come_are_a_408(serve, monkeypatch):
+    monkeypatch.setattr("irs.web.arrival.HEADERS", 0.2)
+    with serve().connect(b"POST /upload HTTP/1.1\r\nHost:") as sock:
+        status, headers, text = answer_on(sock)
+        assert (status, headers["content-type"]) == (408, "text/plain; charset=utf-8")
+        assert text == "error: the request did not arrive in time\n"
+
+
+def test_an_empty_line_is_no_request_that_is_late(serve, monkeypatch):
+    monkeypatch.setattr("irs.web.arrival.HEADERS", 0.1)
+    served = serve()
+    with served.connect(b"\r\n") as sock:
+        rounds = served.rounds + 2
+        until(lambda: served.rounds >= rounds)
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer_on(sock, "GET")[0] == 200
+
+
+@pytest.mark.parametrize("sent", [SLOW, HEAD, CHUNKED + b"5\r\nab", b"GET / HT"])
+def test_a_request_that_breaks_off_is_a_400(serve, sent):
+    with serve().connect(sent) as sock:
+        sock.shutdown(socket.SHUT_WR)
+        status, _, text = answer_on(sock)
+        assert (status, text) == (400, "error: the request broke off before its end\n")
+        assert sock.recv(1) == b""
+
+
+# -- size ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("sent", [
+    HEAD + b"Content-Length: 999999999\r\n\r\n",
+    HEAD + b"Expect: 100-continue\r\nContent-Length: 999999999\r\n\r\n",
+    CHUNKED + b"7FFFFFFF\r\n",
+])
+def test_a_body_announced_too_large_is_refused_at_once_and_the_answer_can_be_read(serve, sent):
+    served = serve(max_files=1, max_image_bytes=1000)
+    with served.connect(sent) as sock:
+        sock.sendall(bytes(4_000_000))  # a client that sends before it reads
+        status, headers, text = answer_on(sock)
+        assert (status, headers["connection"], text) == (413, "close", "error: the request is too large\n")
+
+
+def test_a_chunked_body_that_grows_too_large_is_refused_while_it_comes(serve):
+    served = serve(max_files=1, max_image_bytes=1000)
+    with served.connect(CHUNKED) as sock:
+        piece = b"8000\r\n" + bytes(0x8000) + b"\r\n"
+        for _ in range(200):  # 6.5 MB where 0.6 MB are allowed, and never an end
+            sock.sendall(piece)
+        assert answer_on(sock)[0] == 413
+
+
+@pytest.mark.parametrize("sent", [
+    b"0" * 2_000_000, b"0\r\nX: " + b"y" * 2_000_000, b"5;" + b"z" * 2_000_000])
+def test_a_size_line_or_a_trailer_without_end_is_a_400(serve, sent):
+    with serve().connect(CHUNKED + sent) as sock:
+        began = time.monotonic()
+        assert answer_on(sock)[0] == 400
+        assert time.monotonic() - began < 5
+
+
+def test_headers_without_end_are_a_431(serve):
+    with serve().connect(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000) as sock:
+        status, _, text = answer_on(sock)
+        assert (status, text) == (431, "error: the request's headers are too large\n")
+
+
+def test_expecting_to_go_on_without_a_body_is_no_riddle(serve):
+    with serve().connect(b"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n") as sock:
+        assert answer_on(sock, "GET")[0] == 200
+
+
+def test_what_follows_a_refusal_is_no_request(serve):
+    served = serve(max_files=1, max_image_bytes=1000)
+    with served.connect(HEAD + b"Content-Length: 999999999\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n") as sock:
+        answers = sock.makefile("rb").read()
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert b" 413 " in answers.splitlines()[0]
+
+
+# -- room ----------------------------------------------------------------------------------
+def test_waiting_and_slow_clients_leave_room(serve):
+    """40 send slowly, 60 wait: health answers fast, an upload comes through, who leaves makes room."""
+    served = serve(held=True, max_waiting=60, drain_grace=1.0)
+    with ThreadPoolExecutor(60) as pool, contextlib.ExitStack() as slow:
+        for _ in range(40):
+            slow.enter_context(served.connect(SLOW))
+        gone = [served.connect() for _ in range(10)]
+        body, headers = form("gone.jpg")
+        head = f"Content-Length: {len(body)}\r\nContent-Type: {headers['Content-Type']}\r\n\r\n"
+        for sock in gone:
+            sock.sendall(HEAD + head.encode() + body)
+        waits = [pool.submit(served.upload, f"{i}.jpg", Prefer="wait=60") for i in range(50)]
+        until(lambda: served.services.gate.inside == 60)
+
+        times = []
+        for _ in range(100):
+            began = time.monotonic()
+            assert served.request("GET", "/healthz")[0] == 200
+            times.append(time.monotonic() - began)
+        assert sorted(times)[98] < 0.25  # 0.1 s on a machine of its own: bench/pressure.py
+
+        status, headers, _ = served.upload("late.jpg")
+        assert (status, int(headers["retry-after"]) >= 1) == (503, True)
+        for sock in gone:
+            sock.close()
+        until(lambda: served.services.gate.inside == 50, seconds=5)
+        assert served.upload("now.jpg", Prefer="wait=0")[0] == 202
+        served.server.stop()
+        assert {wait.result(10)[0] for wait in waits} == {202}
+
+
+def test_a_full_gate_refuses_before_the_body_comes(serve):
+    served = serve(held=True, max_waiting=1, drain_grace=0.5)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(served.upload, "a.jpg", Prefer="wait=60")
+        until(lambda: served.services.gate.inside == 1)
+        with served.connect(SLOW) as sock:
+            status, headers, text = answer_on(sock)
+        assert (status, headers["connection"]) == (503, "close")
+        assert int(headers["retry-after"]) >= 1
+        assert "too many clients" in text
+        assert len(served.sent) == 1
+        served.server.stop()
+        assert waiting.result(10)[0] == 202
+
+
+def test_health_needs_no_thread(serve, monkeypatch):
+    """Every thread of the server is held; the loop itself gives the sign of life, and refuses."""
+    monkeypatch.setattr("irs.web.acceptor.SPARE", 0)
+    served = serve(held=True, max_waiting=2, drain_grace=0.5)
+    with ThreadPoolExecutor(2) as pool:
+        waits = [pool.submit(served.upload, "a.jpg", Prefer="wait=60") for _ in range(2)]
+        until(lambda: served.services.gate.inside == 2)
+        assert served.request("GET", "/healthz")[0] == 200
+        assert served.request("HEAD", "/healthz")[0] == 200
+        assert served.upload("b.jpg")[0] == 503
+        served.server.stop()
+        assert [wait.result(10)[0] for wait in waits] == [202, 202]
+
+
+def test_one_client_cannot_take_every_connection(serve, monkeypatch):
+    monkeypatch.setattr("irs.web.acceptor.SPARE_CONNECTIONS", 10)
+    served = serve(max_waiting=4)  # 22 connections
+    with contextlib.ExitStack() as slow:
+        socks = [slow.enter_context(served.connect(SLOW)) for _ in range(40)]
+        assert served.upload("a.jpg")[::2] == (200, "(a, label a.jpg)\n")
+        status, headers, _ = answer_on(socks[0])  # the oldest had to go, and was told
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert served.metric('irs_connections_ended_total{reason="evicted"}') >= 18
+        assert served.metric("irs_connections") <= 23
+
+
+def test_connections_of_one_client_can_be_bounded(serve):
+    served = serve(max_client_connections=3)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(served.connect(SLOW))
+        with served.connect() as sock:
+            status, headers, text = answer_on(sock)
+        assert (status, headers["retry-after"], text) == (
+            429, "1", "error: more connections than one client may have\n")
+    until(lambda: served.request("GET", "/healthz")[0] == 200)
+
+
+def test_a_client_that_never_hangs_up_is_hung_up_on(serve, monkeypatch):
+    monkeypatch.setattr("irs.web.connection.LINGER_IDLE", 0.1)
+    served = serve()
+    with served.connect(b"NONSENSE\r\n\r\n") as sock:
+        assert answer_on(sock)[0] == 400
+        until(lambda: not served.connections)
+
+
+def test_the_server_asks_the_network_whether_a_client_is_still_there(serve):
+    served = serve()
+    with served.connect(SLOW):
+        until(lambda: served.connections)
+        (channel,) = served.connections
+        assert channel.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert channel.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+
+
+# -- a long queue --------------------------------------------------------------------------
+def test_a_long_queue_refuses_new_work_before_its_body_comes(serve):
+    served = serve(held=True, max_queue_wait=60.0)
+    served.services.estimates.queue_wait = lambda: 100.4
+    with served.connect(SLOW) as sock:
+        status, headers, text = answer_on(sock)
+    assert (status, headers["retry-after"], text) == (
+        503, "41", "error: the queue is about 100 s long, try again later\n")
+    assert not served.sent
+    served.services.estimates.queue_wait = lambda: 59.0
+    assert served.upload("a.jpg", Prefer="wait=0")[0] == 202
+
+
+# -- keys ----------------------------------------------------------------------------------
+def test_a_stranger_is_refused_before_the_body_comes(serve):
+    served = serve(api_keys="me:0123456789abcdef")
+    with served.connect(SLOW) as sock:
+        status, headers, _ = answer_on(sock)
+    assert (status, "Bearer" in headers["www-authenticate"]) == (401, True)
+    assert served.upload("a.jpg", **{"X-API-Key": "0123456789abcdef"})[0] == 200
+    assert served.request("GET", "/healthz")[0] == 200
+
+
+def test_a_request_costs_one_token_behind_the_server(serve):
+    served = serve(api_keys="me:0123456789abcdef", api_rate=0.2)  # two at once
+    key = {"X-API-Key": "0123456789abcdef"}
+    assert [served.upload("a.jpg", **key)[0] for _ in range(3)] == [200, 200, 429]
