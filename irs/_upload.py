@@ -86,10 +86,10 @@ class _Reply:
 class Service:
     """The service at ``url``; ``wait`` is the longest wait for one file's label, in seconds.
 
-    Raises `errors.SettingsError` for an address that is none.
+    ``key`` is the API key to send. Raises `errors.SettingsError` for an address that is none.
     """
 
-    def __init__(self, url: str, *, wait: float) -> None:
+    def __init__(self, url: str, *, wait: float, key: str | None = None) -> None:
         parts = urlsplit(url if "//" in url else f"http://{url}")
         try:
             self._port = parts.port
@@ -102,6 +102,9 @@ class Service:
         self._host = parts.hostname
         self._base = parts.path.rstrip("/")
         self._wait = wait
+        self._headers = {"Accept": "application/json"}
+        if key:
+            self._headers["X-API-Key"] = key
         self.url = f"{parts.scheme}://{parts.netloc}{self._base}"
 
     def classify(self, files: Sequence[Path],
@@ -150,7 +153,7 @@ class Service:
         deadline = time.monotonic() + self._wait
         try:
             reply = self._post(path, self._wait)
-            while reply.status == 503 and time.monotonic() < deadline and not stop.is_set():
+            while reply.status in (429, 503) and time.monotonic() < deadline and not stop.is_set():
                 stop.wait(min(reply.retry_after(), max(0.0, deadline - time.monotonic())))
                 reply = self._post(path, max(0.0, deadline - time.monotonic()))
             if reply.status == 202:
@@ -219,14 +222,14 @@ class Service:
             # answer is there to be read all the same.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, body=body, headers={
-                    "Accept": "application/json", "Prefer": f"wait={int(wait)}", **(headers or {})})
+                    **self._headers, "Prefer": f"wait={int(wait)}", **(headers or {})})
             answer = connection.getresponse()
             return _Reply(status=answer.status, text=answer.read().decode("utf-8", "replace"),
                           headers={k.lower(): v for k, v in answer.getheaders()})
 
     def _failed(self, path: Path, reason: str, answer: Mapping[str, Any]) -> Outcome:
         line = answer.get("result") if answer.get("status") != "queued" else None
-        name = keys.stem(keys.display_name(path.name))
+        name = keys.in_line(keys.display_name(path.name))
         return Outcome(file=str(path), ok=False, answer=answer,
                        line=str(line or f"({name}, error: {reason})"))
 

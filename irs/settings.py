@@ -266,6 +266,15 @@ def load() -> Settings:
     return build()
 
 
+def own_key(settings: Settings) -> str | None:
+    """The API key for this machine's own service; None where it wants none."""
+    if settings.api_key is not None:
+        return settings.api_key.get_secret_value()
+    if settings.api_keys is None:
+        return None
+    return next(iter(apikeys.parse(settings.api_keys.get_secret_value()).values()))
+
+
 def names() -> tuple[str, ...]:
     """Every setting as its environment variable, in the order of the fields."""
     return tuple(PREFIX + field.upper() for field in Settings.model_fields)

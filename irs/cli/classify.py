@@ -34,7 +34,7 @@ def classify(files: tuple[Path, ...], url: str | None, wait: float, as_json: boo
     for path in files:
         if path.is_dir():
             raise click.UsageError(f"{path} is a folder; name the files in it: {path}/*")
-    service = Service(url or _own_url(), wait=wait)
+    service = Service(url or _own_url(), wait=wait, key=_key(own=url is None))
     failed = 0
     with _progress(len(files)) as advance:
         for outcome in service.classify(files, on_done=advance):
@@ -54,6 +54,16 @@ def _own_url() -> str:
     # "Every address" is where a server listens, not where a client can go.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(loaded.host, loaded.host)  # noqa: S104 - read
     return f"http://[{host}]:{loaded.port}" if ":" in host else f"http://{host}:{loaded.port}"
+
+
+def _key(*, own: bool) -> str | None:
+    """The API key to send; a key of this service's goes to no other."""
+    from irs import settings
+
+    loaded = settings.load()
+    if own:
+        return settings.own_key(loaded)
+    return loaded.api_key.get_secret_value() if loaded.api_key else None
 
 
 @contextlib.contextmanager

@@ -157,7 +157,7 @@ class Result:
     def line(self) -> str:
         """``(test_0, tench)``, or ``(test_0, error: reason)``."""
         reason = self.label or f"error: {self.error.message if self.error else self.status}"
-        return f"({keys.stem(self.image)}, {reason})"
+        return f"({keys.in_line(self.image)}, {reason})"
 
     def as_dict(self, *, top: int | None = None) -> dict[str, Any]:
         """JSON-ready, predictions cut to the first ``top``."""

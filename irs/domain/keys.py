@@ -59,6 +59,22 @@ def stem(name: str) -> str:
     return head if dot and head else name
 
 
+def in_line(name: str) -> str:
+    """The stem as it stands in ``(name, label)``, where nothing in it may look like more.
+
+    ``, `` separates name and label, so the name's own is written ``%2C ``; parentheses stay
+    where they pair, and are ``%28`` and ``%29`` where they do not: ``photo (1)`` is itself,
+    ``a), (b, cat)`` is no second pair.
+    """
+    text = stem(name).replace(", ", "%2C ")
+    depth = 0
+    for character in text:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth < 0:
+            break
+    return text if depth == 0 else text.replace("(", "%28").replace(")", "%29")
+
+
 def safe_name(name: str) -> str:
     """ASCII letters, digits, dot, dash and underscore only; never empty, never a path."""
     ascii_only = unicodedata.normalize("NFKD", display_name(name)).encode("ascii", "ignore").decode()

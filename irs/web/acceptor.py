@@ -14,7 +14,6 @@ from waitress.task import ThreadedTaskDispatcher
 
 from irs import errors, log
 from irs.settings import Settings
-from irs.web.arrival import Request
 from irs.web.connection import Channel
 from irs.web.services import KEY, Services
 from irs.web.uploads import request_limit
@@ -25,6 +24,8 @@ _log = log.get("web")
 SPARE = 8
 #: Connections beyond the waiting ones: keep-alive, slow senders, probes.
 SPARE_CONNECTIONS = 600
+#: Connections beyond these that have their last answer and only wait to be hung up on.
+LEAVING = 256
 #: Bytes of a body kept in memory; more goes to a temporary file. Most photographs fit.
 IN_MEMORY = 1_048_576
 #: Bytes of a request's line and headers.
@@ -85,30 +86,25 @@ class Acceptor(TcpWSGIServer):
 
     def _admit(self, channel: Channel) -> None:
         """Keep a new connection within the bounds: its address's own, and everybody's."""
+        staying = [other for other in self.active_channels.values() if not other.leaving]
         most = self._settings.max_client_connections
-        if most is not None and sum(
-                other.addr[0] == channel.addr[0] for other in self.active_channels.values()) > most:
+        if most is not None and sum(other.addr[0] == channel.addr[0] for other in staying) > most:
             self.ended("client_limit")
-            channel.request = Request(self.adj)
-            channel.give_up(errors.TooMany(
+            channel.turn_away(errors.TooMany(
                 "more connections than one client may have", retry_after=1))
-        elif len(self.active_channels) > self._limit:
-            self._evict()
+        elif len(staying) > self._limit:
+            self._evict([other for other in staying if other.evictable])
+        if len(self.active_channels) - len(staying) > LEAVING:
+            next(other for other in self.active_channels.values() if other.leaving).handle_close()
 
-    def _evict(self) -> None:
+    def _evict(self, idle: list[Channel]) -> None:
         """End the connection that is missed least: of the address with most, the oldest."""
-        idle = [channel for channel in self.active_channels.values() if channel.evictable]
         if not idle:
             return  # every client waits for an answer, and the gate bounds their number
         held = Counter(channel.addr[0] for channel in idle)
-        victim = min(idle, key=lambda channel: (-held[channel.addr[0]], *channel.worth))
         self.ended("evicted")
-        victim.give_up(errors.Overloaded(
-            "the service has too many connections, send faster or later", retry_after=1))
-        if victim in self._instant:
-            self._instant.remove(victim)
-            self._serve(victim)
-        victim.handle_close()
+        min(idle, key=lambda channel: (-held[channel.addr[0]], *channel.worth)).turn_away(
+            errors.Overloaded("the service has too many connections, send faster or later", retry_after=1))
 
     def ended(self, reason: str) -> None:
         """Count a connection that the server ended."""

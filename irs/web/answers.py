@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,18 +9,11 @@ from typing import Any
 from flask import Response, render_template, request
 
 from irs import errors
-from irs.domain.jobs import Result
 from irs.web import preferences, refusals
-from irs.web.multipart import Upload
 from irs.web.outcomes import Outcome, describe, overall
 from irs.web.preferences import HTML, JSON, Wait
 from irs.web.refusals import PROBLEM
 from irs.web.services import services
-
-#: Formats that browsers show; their pictures are put into the page of results.
-_SHOWN = frozenset({"JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP"})
-#: Bytes of one picture and of all pictures in a page.
-_PICTURE, _PICTURES = 2_000_000, 12_000_000
 
 
 def as_json(body: Any, status: int = 200, *, kind: str = JSON) -> Response:
@@ -34,15 +26,14 @@ def as_line(text: str, status: int = 200) -> Response:
     return Response(f"{text}\n", status, content_type="text/plain; charset=utf-8")
 
 
-def of_upload(outcomes: Sequence[Outcome], files: Sequence[Upload], wait: Wait) -> Response:
+def of_upload(outcomes: Sequence[Outcome], wait: Wait) -> Response:
     """The answer to ``POST /upload``, in the form that the client likes best."""
     form = preferences.media_type(request.accept_mimetypes)
     status = overall(outcomes)
     if form == JSON:
         response = as_json({"results": [outcome.as_dict() for outcome in outcomes]}, status)
     elif form == HTML:
-        cards = _cards(outcomes, files)
-        response = Response(render_template("results.html", cards=cards), status)
+        response = Response(render_template("results.html", cards=_cards(outcomes)), status)
     else:
         response = as_line("\n".join(outcome.line for outcome in outcomes), status)
     return with_job(response, outcomes, wait)
@@ -92,33 +83,12 @@ def _error(status: int, code: str, detail: str, more: Mapping[str, Any] | None) 
     return as_line(f"error: {detail}", status)
 
 
-def _cards(outcomes: Sequence[Outcome], files: Sequence[Upload]) -> list[dict[str, Any]]:
-    """What the page of results shows for each file."""
-    left = _PICTURES
-    cards = []
-    for outcome, upload in zip(outcomes, files, strict=True):
-        picture = _picture(outcome.result, upload, left)
-        left -= len(picture or "")
-        cards.append({
-            "name": outcome.image, "kind": outcome.kind,
-            "id": outcome.id, "location": outcome.location, "picture": picture,
-            "predictions": outcome.result.predictions if outcome.result else (),
-            "model": outcome.result.model if outcome.result else None,
-            "error": outcome.failure.message if outcome.failure else None,
-            "place": describe(outcome.place).removeprefix(", "),
-        })
-    return cards
-
-
-def _picture(result: Result | None, upload: Upload, left: int) -> str | None:
-    """The upload as a ``data:`` address; None where a browser would not, or should not, show it."""
-    if result is None or result.input is None or result.input.format not in _SHOWN:
-        return None
-    if upload.size > min(_PICTURE, left * 3 // 4):
-        return None
-    try:
-        data = upload.read()
-    except errors.TooLarge:
-        return None
-    kind = {"MPO": "jpeg"}.get(result.input.format, result.input.format.lower())
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+def _cards(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """What the page of results shows for each file. The picture itself is not sent back."""
+    return [{
+        "name": outcome.image, "kind": outcome.kind, "id": outcome.id, "location": outcome.location,
+        "predictions": outcome.result.predictions if outcome.result else (),
+        "model": outcome.result.model if outcome.result else None,
+        "error": outcome.failure.message if outcome.failure else None,
+        "place": describe(outcome.place).removeprefix(", "),
+    } for outcome in outcomes]

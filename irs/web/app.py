@@ -22,10 +22,9 @@ from irs.web.probe import Probe
 from irs.web.services import KEY, Services, services
 from irs.web.waiting import Drain, Gate, Waiting
 
-#: No script at all, no style but our file, no frame around us; pictures of the page of
-#: results are data: addresses.
+#: No script at all, no style and no picture but our files, no frame around us.
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
                                "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

@@ -80,6 +80,8 @@ class Channel(HTTPChannel):
     _heard = 0.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        #: told to go, or has its last answer
+        self.leaving = False
         self._made = time.monotonic()
         self._served = False
         super().__init__(*args, **kwargs)
@@ -152,6 +154,7 @@ class Channel(HTTPChannel):
         except OSError:
             self.handle_close()
             return
+        self.leaving = True
         self.lingering = self._heard = time.monotonic()
 
     def expire(self, now: float, timeout: float, rate: float) -> None:
@@ -171,18 +174,25 @@ class Channel(HTTPChannel):
     @property
     def evictable(self) -> bool:
         """Whether no request has arrived on it that waits for its answer."""
-        return not self.requests and not self.total_outbufs_len
+        return not (self.requests or self.total_outbufs_len or self.leaving)
 
     @property
-    def worth(self) -> tuple[int, float]:
-        """Greater for a connection that is rather kept: of those that may still bring a request
-        the newest, before those that have brought one, before those that have their last answer.
+    def worth(self) -> tuple[bool, float]:
+        """Greater for a connection that is rather kept: of those that may still bring a first
+        request the newest, before those that have brought one.
         """
-        if self.lingering is not None:
-            return 0, self.lingering
+        if self._served:
+            return self.request is not None, self.request.began if self.request else self._made
+        return True, self._made
+
+    def turn_away(self, why: errors.IRSError) -> None:
+        """End a connection on which no request waits for its answer, and say why."""
+        self.leaving = True
         if self.request is None and self._served:
-            return 1, self._made
-        return 2, self.request.began if self.request is not None else self._made
+            self.handle_close()  # between two requests nobody listens
+            return
+        self.request = self.request or Request(self.adj)
+        self.give_up(why)
 
     def service(self) -> None:
         """waitress's: answer the first request, in this thread."""

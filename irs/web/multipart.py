@@ -23,10 +23,10 @@ from irs.domain import keys
 CHUNK = 65_536
 #: Bytes of one file kept in memory; more goes to a temporary file.
 IN_MEMORY = 1_048_576
-#: Bytes of a part's headers, and of what precedes the first part.
-MAX_HEADERS = 262_144
-#: Form fields beside the files, which are read and ignored.
-MAX_FIELDS = 100
+#: Bytes of a part's headers: a name of 5,000 characters, in UTF-8 and escaped, fits.
+MAX_HEADERS = 16_384
+#: Form fields beside the files, which are read and ignored, and their bytes together.
+MAX_FIELDS, MAX_FIELD_BYTES = 100, 1_000_000
 #: RFC 2046, section 5.1.1: a boundary has at most 70 characters.
 _MAX_BOUNDARY = 200
 
@@ -71,6 +71,8 @@ class _Decoder(multipart.MultipartDecoder):
     """Takes header bytes that are not UTF-8: an old client's file name must not cost the file."""
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        if len(data) > MAX_HEADERS:
+            raise RequestEntityTooLarge
         return super()._parse_headers(bytes(data).decode(errors="replace").encode())
 
 
@@ -100,6 +102,7 @@ def received(stream: IO[bytes], content_type: str | None, *, max_bytes: int,
     with contextlib.ExitStack() as stack:
         files: list[Upload] = []
         part: Upload | None = None
+        ignored = 0
         for event in _events(decoder, stream):
             if isinstance(event, multipart.File | multipart.Field):
                 part = _begin(event, max_bytes)
@@ -110,6 +113,10 @@ def received(stream: IO[bytes], content_type: str | None, *, max_bytes: int,
                 part.write(event.data)
                 if not event.more_data and part.unfilled:
                     files.remove(part)
+            elif isinstance(event, multipart.Data):
+                ignored += len(event.data)
+                if ignored > MAX_FIELD_BYTES:
+                    raise errors.TooLarge(f"more than {MAX_FIELD_BYTES} bytes in fields that are no files")
             if len(files) > max_files:
                 raise errors.TooLarge(f"more than {max_files} files in one request")
         if not files:

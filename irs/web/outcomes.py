@@ -83,7 +83,7 @@ class Outcome:
         """``(test_0, tench)``, ``(test_0, error: reason)`` or ``(test_0, queued: …)``."""
         if self.result is not None:
             return self.result.line
-        name = keys.stem(self.image)
+        name = keys.in_line(self.image)
         if self.error is not None:
             job = f" (id {self.id})" if self.id else ""
             return f"({name}, error: {self.error.message}{job})"

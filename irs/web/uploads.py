@@ -48,6 +48,6 @@ def upload() -> Response:
                            max_files=settings.max_files) as files,
     ):
         outcomes = web.dispatcher.classify(files, wait.seconds, client_gone())
-        response = answers.of_upload(outcomes, files, wait)
+        response = answers.of_upload(outcomes, wait)
     web.metrics.seconds.observe(time.monotonic() - began)
     return response

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 import irs
 from irs import cli
+from irs import settings as cli_settings
 from irs._upload import PARALLEL, Service
 
 Reply = tuple[int, dict[str, str], Any]
@@ -107,6 +108,36 @@ def test_lines_in_the_order_given(server: Scripted, photos: list[str]) -> None:
     assert shown.exit_code == 0
     assert shown.stdout == "(photo_0, tench)\n(photo_1, tench)\n(photo_2, tench)\n"
     assert shown.stderr == ""
+
+
+@pytest.mark.parametrize(("variables", "own", "sent"), [
+    ({}, True, None),
+    ({"IRS_API_KEY": "one-of-16-letters"}, False, "one-of-16-letters"),
+    ({"IRS_API_KEYS": "a:first-of-16-letters,b:other-of-16-letters"}, True, "first-of-16-letters"),
+    ({"IRS_API_KEYS": "a:first-of-16-letters"}, False, None),
+    ({"IRS_API_KEYS": "a:first-of-16-letters", "IRS_API_KEY": "mine-of-16-letters"}, True,
+     "mine-of-16-letters"),
+])
+def test_the_key_that_is_sent(server: Scripted, photos: list[str], monkeypatch: pytest.MonkeyPatch,
+                              variables: dict[str, str], own: bool, sent: str | None) -> None:
+    for name, value in {**variables, "IRS_PORT": server.url.rpartition(":")[2]}.items():
+        monkeypatch.setenv(name, value)
+    cli_settings.load.cache_clear()
+    try:
+        where = [] if own else ["--url", server.url]
+        ended = CliRunner().invoke(cli.cli, ["classify", *where, photos[0]])
+    finally:
+        cli_settings.load.cache_clear()
+    assert ended.exit_code == 0, ended.output
+    assert server.seen[0][2].get("X-API-Key") == sent
+
+
+def test_too_many_requests_are_sent_later(server: Scripted, photos: list[str]) -> None:
+    server.answer = lambda method, path, name: (
+        (429, {"Retry-After": "1"}, {"code": "too_many"}) if len(server.seen) == 1
+        else (200, {}, {"results": [done(name, "tench")]}))
+    assert classify(server, photos[0]).stdout == "(photo_0, tench)\n"
+    assert len(server.seen) == 2
 
 
 def test_what_is_sent(server: Scripted, photos: list[str]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from irs import __version__, errors
@@ -26,10 +28,28 @@ def test_the_results_page_shows_labels_errors_and_places(service):
     assert page.status_code == 202
     assert "<h2>tench</h2>" in page.text
     assert "90.0 %" in page.text
-    assert "data:image/jpeg;base64," in page.text
     assert page.text.count('class="card refused"') == 1
     assert "Still in the queue" in page.text
     assert "style=" not in page.text
+
+
+def test_what_was_uploaded_is_not_sent_back(service):
+    for kind in ("JPEG", "PNG", "GIF"):
+        body = picture(kind)
+        for accept in ("text/html", "application/json", "text/plain"):
+            answer = service.post((f"a.{kind}", body), headers={"Accept": accept})
+            assert answer.status_code == 200
+            assert "data:" not in answer.text
+            assert base64.b64encode(body)[:40].decode() not in answer.text
+            assert "img-src 'self';" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_job_that_may_not_have_been_sent_can_be_asked_for(service):
+    service.send_fails = errors.Unreachable("no queue")
+    page = service.post(("a.jpg", picture()), headers=HTML)
+    (key,) = service.objects.stored
+    assert (page.status_code, page.headers["Location"]) == (503, f"/v1/images/{key.split('/')[0]}")
+    assert f'<a href="{page.headers["Location"]}">' in page.text
 
 
 def test_names_and_messages_are_escaped(service):
