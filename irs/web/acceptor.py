@@ -8,6 +8,7 @@ from collections import Counter, deque
 from typing import Any
 
 from flask import Flask
+from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
@@ -48,6 +49,7 @@ class Acceptor(TcpWSGIServer):
         self._settings = settings
         self._limit = settings.max_waiting + SPARE + SPARE_CONNECTIONS
         self._instant: deque[Channel] = deque()
+        self._called = False
         dispatcher = ThreadedTaskDispatcher()
         dispatcher.set_thread_count(settings.max_waiting + SPARE)
         super().__init__(
@@ -56,7 +58,7 @@ class Acceptor(TcpWSGIServer):
             adj=Adjustments(
                 sockets=[sock],
                 # Ours comes first, and ends a connection rather than to take no more.
-                connection_limit=2 * self._limit,
+                connection_limit=self._limit + LEAVING + ACCEPTS,
                 asyncore_use_poll=True,  # select() ends at descriptor 1024
                 channel_request_lookahead=1,  # keeps reading, and so sees a client leave
                 cleanup_interval=1,
@@ -69,7 +71,14 @@ class Acceptor(TcpWSGIServer):
 
     # -- connections -------------------------------------------------------------------------
     def handle_accept(self) -> None:
+        """waitress's: somebody has come. Let in after the turn: the turn may still hold events
+        of a descriptor that was closed in it, and that a new connection would get again.
+        """
+        self._called = True
+
+    def _accept(self) -> None:
         """Take the connections that have come."""
+        self._called = False
         for _ in range(ACCEPTS):
             before = len(self.active_channels)
             super().handle_accept()
@@ -124,8 +133,11 @@ class Acceptor(TcpWSGIServer):
         else:
             super().add_task(task)
 
-    def answer(self) -> None:
-        """Answer what needs no thread; the loop calls this after each turn."""
+    def turn(self) -> None:
+        """One turn of the loop: events, then newcomers, then what needs no thread."""
+        wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
+        if self._called and self.accepting:
+            self._accept()
         while self._instant:
             self._serve(self._instant.popleft())
 

@@ -56,7 +56,7 @@ class WebServer:
         _log.info("web.listening", url=self.url)
         try:
             while not self._stop.is_set():
-                self._turn()
+                self._server.turn()
             self._drain()
         finally:
             self._services.cloud.close()
@@ -70,10 +70,6 @@ class WebServer:
         with contextlib.suppress(OSError, IndexError):
             self._server.pull_trigger()
 
-    def _turn(self) -> None:
-        wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
-        self._server.answer()
-
     def _drain(self) -> None:
         grace = self._settings.drain_grace
         end = time.monotonic() + grace
@@ -81,7 +77,7 @@ class WebServer:
         _log.info("web.draining", waiting=self._services.gate.inside, seconds=grace)
         self._close_listener()
         while self._busy() and time.monotonic() < end and not self._hurry.is_set():
-            self._turn()
+            self._server.turn()
         _log.info("web.stopped", cut_off=self._busy())
 
     def _close_listener(self) -> None:
