@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY = @command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; name one: make PYTHON=python3.12 $@" >&2; exit 2; }; \
 	exec $(PYTHON) scripts/bootstrap.py
 
-.PHONY: help up test faults lint bench venv clean
+.PHONY: help up test faults lint bench audit venv clean
 
 help:
 	@echo "make up      install, then start cloud, web tier and scaler here; Ctrl-C stops them"
@@ -16,6 +16,7 @@ help:
 	@echo "make faults  install, then every fault of docs/reliability.md, a line each; pairs of them: make faults ARGS='--pairs-minutes 10'"
 	@echo "make lint    install, then lint"
 	@echo "make bench   install, then compare scaling policies: make bench ARGS='--traces DIR' (docs/scaling.md)"
+	@echo "make audit   ask PyPI whether a pinned package has a known vulnerability; needs the internet"
 	@echo "make venv    install into .venv only"
 	@echo "make clean   remove .venv and caches; .irs (images, queues, models) stays"
 
@@ -34,9 +35,16 @@ lint:
 bench:
 	$(READY) $(BIN)/python bench/scaling.py $(ARGS)
 
+# An environment of its own: the auditor's packages are none of ours. --strict: what could
+# not be looked up fails, rather than pass unseen.
+audit:
+	@$(PYTHON) -m venv .audit
+	@exec .audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@exec .audit/bin/pip-audit --strict -r requirements.txt
+
 venv:
 	$(READY)
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .audit .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -not -path './.irs/*' -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ from rich.live import Live
 from irs.aws.fleet import Fleet
 from irs.aws.queues import Depth, Queue
 from irs.errors import CloudError
-from irs.settings import Settings
+from irs.settings import Settings, own_key
 
 #: Seconds between looks.
 INTERVAL = 1.0
@@ -50,6 +50,7 @@ class Watcher:
         self.latest: Snapshot | None = None
         self._settings = settings
         self._url = url
+        self._key = own_key(settings)
         self._stop = threading.Event()
         threading.Thread(target=self._run, name="status", daemon=True).start()
 
@@ -66,14 +67,16 @@ class Watcher:
             except CloudError:
                 # The line says it; the services' logs say why.
                 depth, states = None, collections.Counter()
-            self.latest = Snapshot(depth=depth, instances=dict(states), answered=answered(self._url))
+            self.latest = Snapshot(depth=depth, instances=dict(states),
+                                   answered=answered(self._url, self._key))
             self._stop.wait(INTERVAL)
 
 
-def answered(url: str) -> int | None:
+def answered(url: str, key: str | None = None) -> int | None:
     """Labels that the web tier has given since it started, from its ``/metrics``."""
+    asked = urllib.request.Request(f"{url}/metrics", headers={"X-API-Key": key} if key else {})  # noqa: S310
     try:
-        with urllib.request.urlopen(f"{url}/metrics", timeout=2) as reply:  # noqa: S310 - our own
+        with urllib.request.urlopen(asked, timeout=2) as reply:  # noqa: S310 - our own
             lines = reply.read().decode().splitlines()
     except OSError:
         return None

@@ -125,6 +125,13 @@ class Acceptor(TcpWSGIServer):
         for channel in list(self.active_channels.values()):
             channel.expire(clock, self._settings.body_timeout, self._settings.body_rate)
 
+    def turn_senders_away(self) -> None:
+        """Answer requests that have not arrived in full: the process stops."""
+        for channel in list(self.active_channels.values()):
+            if channel.request is not None and channel.evictable:
+                channel.turn_away(errors.Overloaded("the service is restarting, try again", retry_after=1))
+        self.answer()
+
     # -- requests ----------------------------------------------------------------------------
     def add_task(self, task: Channel) -> None:
         """waitress's: a channel has a request. The loop answers it, or a thread."""
@@ -138,6 +145,10 @@ class Acceptor(TcpWSGIServer):
         wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
         if self._called and self.accepting:
             self._accept()
+        self.answer()
+
+    def answer(self) -> None:
+        """Answer what needs no thread."""
         while self._instant:
             self._serve(self._instant.popleft())
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 IDLE = 75.0
 #: Seconds for a client to read its answer and hang up: without a byte from it, and in all.
 LINGER_IDLE, LINGER = 5.0, 30.0
+#: Seconds of that which a stopping process grants.
+LAST_WORD = 1.0
 
 
 class _Task(WSGITask):
@@ -59,7 +61,8 @@ class _OneLine(ErrorTask):
     def execute(self) -> None:
         error = self.request.error
         why = getattr(error, "refusal", None) or refusals.of_status(error.code)
-        kind, body = refusals.plain(why, getattr(self.request, "headers", {}).get("ACCEPT", ""))
+        program = (getattr(self.request, "path", None) or "").startswith("/v1/")
+        kind, body = refusals.plain(why, "json" if program else self.request.headers.get("ACCEPT", ""))
         self.status = refusals.status_line(why)
         self.response_headers += [("Content-Type", kind), *refusals.headers(why)]
         self.set_close_on_finish()
@@ -170,6 +173,12 @@ class Channel(HTTPChannel):
                 self.give_up(errors.RequestTimeout("the request did not arrive in time"))
         elif self.last_activity < time.time() - IDLE:
             self.will_close = True
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process that stops should wait for it."""
+        just_answered = self.lingering is not None and time.monotonic() < self.lingering + LAST_WORD
+        return bool(self.requests or self.total_outbufs_len or self.close_when_flushed or just_answered)
 
     @property
     def evictable(self) -> bool:

@@ -20,6 +20,8 @@ RETRY_AFTER, RETRY_AFTER_MOST = 5, 60
 #: Seconds of an unbroken backlog that make the queue's pace: at least, at most. The most is
 #: short, so that a fleet that grows is soon taken for as large as it is.
 BACKLOG, BACKLOG_MOST = 5.0, 20.0
+#: Seconds after which the next upload's admission looks at the queue again.
+LOOK = 3.0
 #: Seconds between two looks at the queue beyond which they tell nothing about each other.
 GAP = 10.0
 
@@ -100,11 +102,14 @@ class Estimates:
         Never waits for the cloud: it judges by the last look, and begins a new one where
         that is old. What this process sent since the look stands in the queue as well.
         """
-        self._depth.refresh()
         with self._lock:
             last = self._samples[-1] if self._samples else None
-            if last is None or self._clock() - last.at > GAP:
-                return None
+        age = math.inf if last is None else self._clock() - last.at
+        if age > LOOK:
+            self._depth.refresh()
+        if last is None or age > GAP:
+            return None
+        with self._lock:
             if not last.visible:
                 return 0.0
             ahead = last.visible + self._sent - last.sent

@@ -76,6 +76,7 @@ class WebServer:
         self._services.drain.begin(grace)
         _log.info("web.draining", waiting=self._services.gate.inside, seconds=grace)
         self._close_listener()
+        self._server.turn_senders_away()
         while self._busy() and time.monotonic() < end and not self._hurry.is_set():
             self._server.turn()
         _log.info("web.stopped", cut_off=self._busy())
@@ -87,9 +88,8 @@ class WebServer:
         self._server.socket.close()
 
     def _busy(self) -> int:
-        """Connections with a request under way or an answer not yet written."""
-        channels = self._server.active_channels.values()
-        return sum(bool(channel.requests or channel.total_outbufs_len) for channel in channels)
+        """Connections with a request under way, or an answer not yet written or hardly read."""
+        return sum(channel.busy for channel in self._server.active_channels.values())
 
 
 def serve(app: Flask, settings: Settings) -> None:

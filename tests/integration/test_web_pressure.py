@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import logging
 import re
 import socket
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from irs.local import status as status_line
 from tests.integration.served import SLOW, Served, answer_on, form, serving, until
 
 pytestmark = pytest.mark.integration
@@ -253,6 +255,30 @@ def test_the_server_asks_the_network_whether_a_client_is_still_there(serve):
         assert channel.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
 
 
+def test_a_stopping_server_answers_who_still_sends(serve):
+    served = serve(drain_grace=10.0)
+    with served.connect(SLOW) as sock, served.connect() as silent:
+        until(lambda: any(channel.request for channel in served.connections))
+        served.server.stop()
+        status, headers, text = answer_on(sock)
+        assert (status, headers["retry-after"], text) == (
+            503, "1", "error: the service is restarting, try again\n")
+        silent.settimeout(5)  # and it does not wait for the whole grace
+        assert silent.recv(1) == b""
+
+
+@pytest.mark.parametrize(("head", "kind"), [
+    (b"POST /v1/images HTTP/1.1\r\n", "application/problem+json"),
+    (b"POST /upload HTTP/1.1\r\n", "text/plain; charset=utf-8"),
+    (b"POST /upload HTTP/1.1\r\nAccept: application/json\r\n", "application/problem+json")])
+def test_what_the_application_never_sees_has_its_form_of_an_error(serve, head, kind):
+    with serve().connect(head + b"Host: x\r\nContent-Length: five\r\n\r\n") as sock:
+        status, headers, text = answer_on(sock)
+    assert (status, headers["content-type"], text.count("\n")) == (400, kind, 1)
+    if "json" in kind:
+        assert json.loads(text)["code"] == "bad_request"
+
+
 # -- a long queue --------------------------------------------------------------------------
 def test_a_long_queue_refuses_new_work_before_its_body_comes(serve):
     served = serve(held=True, max_queue_wait=60.0)
@@ -274,6 +300,9 @@ def test_a_stranger_is_refused_before_the_body_comes(serve):
     assert (status, "Bearer" in headers["www-authenticate"]) == (401, True)
     assert served.upload("a.jpg", **{"X-API-Key": "0123456789abcdef"})[0] == 200
     assert served.request("GET", "/healthz")[0] == 200
+    # What `irs up` shows while it runs comes from /metrics.
+    assert status_line.answered(served.server.url, "0123456789abcdef") == 1
+    assert status_line.answered(served.server.url) is None
 
 
 def test_a_request_costs_one_token_behind_the_server(serve):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -160,3 +161,40 @@ def test_a_store_that_cannot_be_read_is_503(service, monkeypatch):
 def test_errors_of_the_router_are_problems_too(service, method, path, status):
     answer = service.client.open(path, method=method)
     assert (answer.status_code, answer.content_type) == (status, PROBLEM)
+
+
+# -- what may have been accepted is named ----------------------------------------------------
+@pytest.mark.parametrize("path", ["/upload", "/v1/images"])
+def test_a_503_names_the_job_that_may_have_been_sent_and_when_to_come_back(service, path):
+    service.send_fails = errors.Unreachable("the reply was lost")
+    data = {"myfile": (io.BytesIO(picture()), "a.jpg")}
+    answer = service.client.post(path, data=data, headers={"Accept": "application/json"})
+    (key,) = service.objects.stored
+    job_id = key.split("/")[0]
+    told = answer.json["results"][0] if path == "/upload" else answer.json
+    assert (answer.status_code, told["id"], told["location"]) == (503, job_id, f"/v1/images/{job_id}")
+    assert answer.headers["Location"] == told["location"]
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_a_503_of_a_job_that_is_asked_for_names_it(service, monkeypatch):
+    def away(job_id):
+        raise errors.Unreachable("no storage")
+
+    monkeypatch.setattr(service.results, "read", away)
+    job_id = keys.new_id()
+    answer = service.client.get(f"/v1/images/{job_id}")
+    assert (answer.status_code, answer.json["code"], answer.json["id"]) == (503, "unavailable", job_id)
+    assert answer.headers["Location"] == answer.json["location"] == f"/v1/images/{job_id}"
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize(("method", "path", "code"), [
+    ("GET", "/v1/nothing", "not_found"), ("DELETE", "/v1/images", "method_not_allowed"),
+    ("POST", "/v1/images", "too_large"), ("GET", "/v1/images/x", "unknown")])
+def test_codes_are_the_documented_ones(make, method, path, code):
+    service = make(max_files=1, max_image_bytes=1000)
+    answer = service.client.open(path, method=method, data=bytes(700_000) if method == "POST" else None,
+                                 content_type="multipart/form-data; boundary=xyz")
+    assert answer.json["code"] == code
+    assert f"`{code}`" in (Path(__file__).parents[3] / "docs/http-api.md").read_text("utf-8")
