@@ -15,7 +15,9 @@ from waitress.task import ThreadedTaskDispatcher
 
 from irs import errors, log
 from irs.settings import Settings
+from irs.web.arrival import Bodies
 from irs.web.connection import Channel
+from irs.web.estimates import RETRY_AFTER
 from irs.web.services import KEY, Services
 from irs.web.uploads import request_limit
 
@@ -29,6 +31,9 @@ SPARE_CONNECTIONS = 600
 LEAVING = 256
 #: Bytes of a body kept in memory; more goes to a temporary file. Most photographs fit.
 IN_MEMORY = 1_048_576
+#: Bytes of the bodies that are held at once, in memory and temporary files, as a multiple of
+#: the largest request's: 4 GB at the default limits.
+BODIES = 16
 #: Bytes of a request's line and headers.
 MAX_HEADERS = 32_768
 #: Connections taken in one turn of the loop, so that a burst need not wait for as many turns.
@@ -50,6 +55,7 @@ class Acceptor(TcpWSGIServer):
         self._limit = settings.max_waiting + SPARE + SPARE_CONNECTIONS
         self._instant: deque[Channel] = deque()
         self._called = False
+        self.bodies = Bodies(BODIES * request_limit(settings))
         dispatcher = ThreadedTaskDispatcher()
         dispatcher.set_thread_count(settings.max_waiting + SPARE)
         super().__init__(
@@ -114,6 +120,19 @@ class Acceptor(TcpWSGIServer):
         self.ended("evicted")
         min(idle, key=lambda channel: (-held[channel.addr[0]], *channel.worth)).turn_away(
             errors.Overloaded("the service has too many connections, send faster or later", retry_after=1))
+
+    def shed(self) -> None:
+        """There are too many bytes of bodies: of the senders the one with most has to go.
+
+        Not the newcomer: somebody who never ends his own could then shut everybody out.
+        """
+        senders = [channel for channel in self.active_channels.values()
+                   if channel.request is not None and channel.evictable]
+        if senders:
+            self.ended("shed")
+            max(senders, key=lambda channel: channel.request.body_bytes_received).turn_away(
+                errors.Overloaded("too many large requests are on their way, try again later",
+                                  retry_after=RETRY_AFTER))
 
     def ended(self, reason: str) -> None:
         """Count a connection that the server ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from waitress.adjustments import Adjustments
@@ -20,15 +21,36 @@ HEADERS = 10.0
 MAX_CONTROL_LINE, MAX_TRAILER = 1_024, 16_384
 
 
+class Bodies:
+    """Bytes of bodies that the process holds, arriving or under way; for any number of threads."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self.held = 0
+
+    def add(self, number: int) -> None:
+        """Count more of them, or with a negative ``number`` fewer."""
+        with self._lock:
+            self.held += number
+
+    @property
+    def too_many(self) -> bool:
+        """Whether somebody has to go."""
+        return self.held > self._limit
+
+
 class Request(HTTPRequestParser):
-    """One request as it arrives."""
+    """One request as it arrives; without ``admission`` nobody is asked whether it may."""
 
     #: why the application is to refuse it; its body is not read
     refusal: errors.IRSError | None = None
 
-    def __init__(self, adj: Adjustments, admission: Admission | None = None) -> None:
+    def __init__(self, adj: Adjustments, bodies: Bodies, admission: Admission | None = None) -> None:
         super().__init__(adj)
         self._admission = admission
+        self._bodies = bodies
+        self._counted = 0
         self.began = time.monotonic()
 
     @property
@@ -50,9 +72,11 @@ class Request(HTTPRequestParser):
         """waitress's: take bytes of the request, return how many."""
         judged = self.headers_finished
         used: int = super().received(data)
+        self._bodies.add(self.body_bytes_received - self._counted)
+        self._counted = self.body_bytes_received
         if self.error is None and self.headers_finished and not self.empty:
-            if not judged:
-                self.refusal = self._judgement()
+            if not judged and (why := self._judgement()) is not None:
+                self.refuse(why)
             self._check_chunks()
         elif self.error is not None and self.error.code == 413:
             self.error = None
@@ -89,6 +113,9 @@ class Request(HTTPRequestParser):
 
     def refuse(self, why: errors.IRSError) -> None:
         """End the request here; whoever holds it hands it on to be answered."""
+        self.close()
+        self.body_rcv = None  # the application must not look for the rest of it
+        self.headers["CONTENT_LENGTH"] = "0"
         if self.headers_finished:
             self.refusal = why
         else:
@@ -97,6 +124,12 @@ class Request(HTTPRequestParser):
             self.error.refusal = why
         self.expect_continue = False
         self.completed = True
+
+    def close(self) -> None:
+        """waitress's: the body is no longer needed."""
+        super().close()
+        self._bodies.add(-self._counted)
+        self._counted = 0
 
     def late(self, now: float, timeout: float, rate: float) -> bool:
         """Whether its time is up; ``timeout`` in seconds, ``rate`` in bytes a second."""

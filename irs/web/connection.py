@@ -42,16 +42,8 @@ class _Task(WSGITask):
         super().execute()
 
     def get_environment(self) -> dict[str, Any]:
-        if self.environ is None:
-            refusal = self.request.refusal
-            if refusal is not None:  # the application must not look for the rest of the body
-                self.request.close()
-                self.request.body_rcv = None
-                self.request.headers["CONTENT_LENGTH"] = "0"
-            environ = super().get_environment()
-            environ |= {ADMITTED: True, REFUSAL: refusal}
-        else:
-            environ = self.environ
+        environ: dict[str, Any] = super().get_environment()
+        environ |= {ADMITTED: True, REFUSAL: self.request.refusal}
         return environ
 
 
@@ -91,7 +83,7 @@ class Channel(HTTPChannel):
 
     def parser_class(self, adj: Adjustments) -> Request:
         """waitress asks this for each request."""
-        return Request(adj, self.server.services.admission)
+        return Request(adj, self.server.bodies, self.server.services.admission)
 
     # -- reading -----------------------------------------------------------------------------
     def readable(self) -> bool:
@@ -118,11 +110,20 @@ class Channel(HTTPChannel):
         elif data:
             self.last_activity = time.time()
             self.received(data)
+            if self.server.bodies.too_many:
+                self.server.shed()
         elif self.request is not None and self.request.begun and not self.requests:
             self.server.ended("incomplete")
             self.give_up(errors.BadRequest("the request broke off before its end"))
         else:
             self.handle_close()
+
+    def handle_close(self) -> None:
+        """waitress's, and the end of a request that was still to come."""
+        if self.request is not None:
+            self.request.close()
+            self.request = None
+        super().handle_close()
 
     def give_up(self, why: errors.IRSError) -> None:
         """Answer a request that has not arrived, and will not."""
@@ -200,7 +201,7 @@ class Channel(HTTPChannel):
         if self.request is None and self._served:
             self.handle_close()  # between two requests nobody listens
             return
-        self.request = self.request or Request(self.adj)
+        self.request = self.request or Request(self.adj, self.server.bodies)
         self.give_up(why)
 
     def service(self) -> None:

@@ -238,6 +238,31 @@ def test_connections_of_one_client_can_be_bounded(serve):
     until(lambda: served.request("GET", "/healthz")[0] == 200)
 
 
+def test_bytes_of_bodies_are_bounded_and_the_one_with_most_has_to_go(serve, monkeypatch):
+    monkeypatch.setattr("irs.web.acceptor.BODIES", 1)
+    served = serve(max_files=1, max_image_bytes=100_000)  # 223,168 bytes in a request, and in all
+    bodies = served.server._server.bodies
+
+    def sends(number: int) -> socket.socket:
+        return served.connect(HEAD + b"Content-Length: 200000\r\n\r\n" + b"x" * number)
+
+    with sends(90_000) as small, sends(110_000) as large:
+        until(lambda: bodies.held == 200_000)
+        assert served.upload("a.jpg")[0] == 200
+        with sends(60_000) as last:
+            status, headers, text = answer_on(large)
+            assert (status, headers["retry-after"]) == (503, "5")
+            assert "too many large requests" in text
+            until(lambda: bodies.held == 150_000)
+            for sock in (small, last):
+                sock.shutdown(socket.SHUT_WR)
+                assert answer_on(sock)[0] == 400
+    until(lambda: bodies.held == 0)
+    with sends(100_000):
+        until(lambda: bodies.held == 100_000)
+    until(lambda: bodies.held == 0)  # who leaves takes his bytes along
+
+
 def test_a_client_that_never_hangs_up_is_hung_up_on(serve, monkeypatch):
     monkeypatch.setattr("irs.web.connection.LINGER_IDLE", 0.1)
     served = serve()
@@ -366,6 +391,7 @@ def fuzzed() -> Iterator[tuple[Served, Bugs]]:
         served = start(max_files=3, max_image_bytes=10_000)
         yield served, bugs
         assert served.request("GET", "/healthz")[0] == 200
+        until(lambda: served.server._server.bodies.held == 0)
         assert 'code="500"' not in served.request("GET", "/metrics")[2]
         assert not bugs.records
         logging.getLogger("waitress").removeHandler(bugs)
