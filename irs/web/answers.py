@@ -48,7 +48,7 @@ def with_job(response: Response, outcomes: Sequence[Outcome], wait: Wait) -> Res
         response.headers["Retry-After"] = str(services().estimates.retry_after(last))
     elif response.status_code in (503, 504):
         response.headers["Retry-After"] = str(services().estimates.retry_after())
-        if named := [outcome for outcome in outcomes if outcome.status == 503 and outcome.id]:
+        if named := [outcome for outcome in outcomes if outcome.status in (503, 504) and outcome.id]:
             response.headers["Location"] = str(named[0].location)
     if wait.applied:
         response.headers["Preference-Applied"] = wait.applied

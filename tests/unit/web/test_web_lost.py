@@ -54,6 +54,7 @@ def test_a_lost_job_is_504_with_its_id_and_when_to_ask(service: Service, monkeyp
     (job,) = service.sent
     assert answer.status_code == 504
     assert job.id in answer.text
+    assert answer.headers["Location"] == f"/v1/images/{job.id}"
     assert int(answer.headers["Retry-After"]) > 0
     for method in ("get", "post"):
         answer = service.client.get(f"/v1/images/{job.id}") if method == "get" else service.client.post(
