@@ -8,6 +8,7 @@ server's one I/O loop, and waits for nothing.
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -167,13 +168,20 @@ class Channel(HTTPChannel):
             if now > self._heard + LINGER_IDLE or now > self.lingering + LINGER:
                 self.handle_close()
         elif self.requests:
-            return
+            # With more requests behind the one under way nothing is read, an end neither.
+            if not self.readable() and self._hung_up():
+                self.handle_close()
         elif self.request is not None and self.request.begun:
             if self.request.late(now, timeout, rate):
                 self.server.ended("late")
                 self.give_up(errors.RequestTimeout("the request did not arrive in time"))
         elif self.last_activity < time.time() - IDLE:
             self.will_close = True
+
+    def _hung_up(self) -> bool:
+        asked = select.poll()
+        asked.register(self.socket, select.POLLRDHUP)
+        return bool(asked.poll(0))
 
     @property
     def busy(self) -> bool:

@@ -184,6 +184,15 @@ def test_waiting_and_slow_clients_leave_room(serve):
         assert {wait.result(10)[0] for wait in waits} == {202}
 
 
+def test_a_client_that_sent_more_requests_and_leaves_frees_its_place(serve):
+    served = serve(held=True)
+    body, headers = form("gone.jpg")
+    head = f"Content-Length: {len(body)}\r\nContent-Type: {headers['Content-Type']}\r\n\r\n"
+    with served.connect((HEAD + head.encode() + body) * 3 + SLOW):
+        until(lambda: served.services.gate.inside == 1)
+    until(lambda: served.services.gate.inside == 0, seconds=5)
+
+
 def test_a_full_gate_refuses_before_the_body_comes(serve):
     served = serve(held=True, max_waiting=1, drain_grace=0.5)
     with ThreadPoolExecutor(1) as pool:
