@@ -26,19 +26,26 @@ class Combiner(Generic[T]):
     """Batches the concurrent callers of `submit` without making a lone one wait.
 
     The first caller flushes at once; those who come while its call is under way gather,
-    and one of them flushes them together. So the batch grows by itself with the load and
-    there is no timer. ``flush`` takes up to ``max_items`` items of at most ``max_weight``
-    together and returns one outcome an item (None, or the error to raise); an exception
-    from it goes to every item of the batch.
+    and one of them flushes them together. So the batch grows by itself with the load.
+    Where the calls are too quick for that, a caller waits up to ``linger`` seconds for its
+    batch to fill while ``crowded()`` says that a moment more costs nobody anything, as there
+    is a queue to wait in anyway. ``flush`` takes up to ``max_items`` items of
+    at most ``max_weight`` together and returns one outcome an item (None, or the error to
+    raise); an exception from it goes to every item of the batch.
     """
 
     def __init__(self, flush: Callable[[Sequence[T]], Sequence[BaseException | None]], *,
-                 max_items: int, max_weight: int, parallel: int = 2) -> None:
+                 max_items: int, max_weight: int, parallel: int = 2, linger: float = 0.0,
+                 crowded: Callable[[], bool] = lambda: False) -> None:
         self._flush = flush
         self._max_items = max_items
         self._max_weight = max_weight
+        self._linger = linger
+        self._crowded = crowded
         self._free = parallel
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        #: the leader that waits for company
+        self._gatherer: _Slot[T] | None = None
         self._pending: deque[_Slot[T]] = deque()
 
     def submit(self, item: T, weight: int = 1) -> None:
@@ -46,16 +53,17 @@ class Combiner(Generic[T]):
         slot = _Slot(item, weight)
         with self._lock:
             self._pending.append(slot)
-            if self._free:
-                self._free -= 1
-                slot.leads = True
+            if self._gatherer is not None:
+                self._lock.notify_all()
+            elif self._free:
+                self._appoint(slot)
         try:
             while not slot.done:
                 if not slot.leads:
                     # Woken with the outcome, or to take over the lead.
                     slot.wake.wait()
                     slot.wake.clear()
-                elif batch := self._take():
+                elif batch := self._take(slot):
                     self._run(batch)
                 else:
                     # Its own item is in another leader's batch.
@@ -65,8 +73,17 @@ class Combiner(Generic[T]):
         if slot.error is not None:
             raise slot.error
 
+    def _appoint(self, slot: _Slot[T]) -> None:
+        """Give it a free lead; under the lock."""
+        self._free -= 1
+        slot.leads = True
+        if self._crowded():
+            self._gatherer = slot
+
     def _leave(self, slot: _Slot[T]) -> None:
         with self._lock:
+            if self._gatherer is slot:
+                self._gatherer = None
             if not slot.done and slot in self._pending:
                 # Its thread was interrupted while it waited: nobody would take over a lead
                 # passed to it, and nobody waits for its outcome.
@@ -85,16 +102,24 @@ class Combiner(Generic[T]):
             heir.leads = True
         heir.wake.set()
 
-    def _take(self) -> list[_Slot[T]]:
+    def _take(self, leader: _Slot[T]) -> list[_Slot[T]]:
         batch: list[_Slot[T]] = []
         weight = 0
         with self._lock:
+            if self._gatherer is leader:
+                self._lock.wait_for(lambda: len(self._pending) >= self._max_items, self._linger)
+                self._gatherer = None
             while self._pending and len(batch) < self._max_items:
                 if batch and weight + self._pending[0].weight > self._max_weight:
                     break
                 slot = self._pending.popleft()
                 weight += slot.weight
                 batch.append(slot)
+            # Those who came while it gathered found no lead to take.
+            heir = next((s for s in self._pending if not s.leads), None)
+            if heir is not None and self._free and self._gatherer is None:
+                self._appoint(heir)
+                heir.wake.set()
         return batch
 
     def _run(self, batch: list[_Slot[T]]) -> None:

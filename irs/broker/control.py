@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from amqp.protocol import queue_declare_ok_t
 from kombu.transport import SQS
 
 from irs import errors, log
@@ -54,6 +55,14 @@ class ControlChannel(SQS.Channel):
         if exchange == self.connection.event_exchange:
             type = "fanout"
         super().exchange_declare(exchange, type, **kwargs)
+
+    def queue_declare(self, queue: str | None = None, passive: bool = False, **kwargs: Any) -> Any:
+        # kombu counts the queue's messages at each declaration, which is once a connection;
+        # only who declares passively wants to know.
+        if passive or queue is None:
+            return super().queue_declare(queue, passive=passive, **kwargs)
+        self._new_queue(queue, **kwargs)
+        return queue_declare_ok_t(queue, 0, 0)
 
     def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> Sequence[str]:
         # Bindings live in the process that declared them, and the one that replies is

@@ -16,7 +16,7 @@ from irs.aws.queues import BATCH, Queue
 
 #: Seconds that a delete waits for company. Far below the visibility timeout, which is
 #: all that a delete has to beat.
-LINGER = 0.02
+LINGER = 0.3
 #: Tries of one batch, and seconds between them: a message that cannot be deleted in this
 #: time comes back, finds its result stored, and is deleted then.
 TRIES = 4
@@ -33,10 +33,19 @@ class Settler:
     def __init__(self) -> None:
         self._pending: dict[Queue, list[tuple[str, int]]] = defaultdict(list)
         self._changed = threading.Condition()
+        self._before: Callable[[], object] | None = None
         self._busy = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="broker-settler", daemon=True)
         self._thread.start()
+
+    def precede(self, before: Callable[[], object] | None) -> None:
+        """Call ``before`` ahead of each batch of deletes.
+
+        For what must have happened when a message is gone, gathered as deletes are. It must
+        come back in a few seconds, whatever the cloud does.
+        """
+        self._before = before
 
     def delete(self, queue: Queue, receipt: str) -> None:
         """The message is done with."""
@@ -75,11 +84,21 @@ class Settler:
                     self._changed.wait(LINGER)
                 work, self._pending = self._pending, defaultdict(list)
                 self._busy = True
+            self._precede()
             for queue, entries in work.items():
                 self._settle(queue, entries)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
+
+    def _precede(self) -> None:
+        if self._before is None:
+            return
+        try:
+            self._before()
+        except Exception:
+            # A defect there must not end the thread that settles everything.
+            _log.exception("broker.precede_error")
 
     def _settle(self, queue: Queue, entries: Sequence[tuple[str, int]]) -> None:
         deletes = [receipt for receipt, seconds in entries if seconds == _DELETE]

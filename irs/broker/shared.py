@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from irs.aws.batching import Combiner
 from irs.aws.queues import BATCH, MAX_BYTES, Queue
 from irs.broker.settle import Settler
 from irs.settings import Settings
+
+#: Seconds that a task waits for company in a crowd, which waits far longer for its results.
+LINGER = 0.1
+#: So many clients that wait for results are a crowd: several batches of the engine's.
+CROWD = 30
 
 
 @functools.lru_cache(maxsize=256)
@@ -19,10 +25,25 @@ def queue(settings: Settings, name: str) -> Queue:
 @functools.lru_cache(maxsize=256)
 def sender(target: Queue) -> Combiner[tuple[str, int]]:
     """Concurrent publishers to one queue share SendMessageBatch calls."""
-    return Combiner(target.send_batch, max_items=BATCH, max_weight=MAX_BYTES)
+    return Combiner(target.send_batch, max_items=BATCH, max_weight=MAX_BYTES,
+                    linger=LINGER,
+                    crowded=lambda: _waiting() >= CROWD)
 
 
 @functools.cache
 def settler() -> Settler:
     """The thread that deletes and releases deliveries; flushed when the process ends."""
     return Settler()
+
+
+def _nobody() -> int:
+    return 0
+
+
+_waiting: Callable[[], int] = _nobody
+
+
+def watch(waiting: Callable[[], int]) -> None:
+    """``waiting()`` is how many clients of this process wait for results."""
+    global _waiting  # noqa: PLW0603 - one crowd a process, as there is one sender a queue
+    _waiting = waiting

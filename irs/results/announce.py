@@ -8,15 +8,17 @@ would take each other's announcements. See docs/decisions/0002-announcements.md.
 
 from __future__ import annotations
 
+import atexit
 import json
 import re
 import threading
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from irs import errors, log
-from irs.aws.batching import Combiner
 from irs.aws.queues import BATCH, MAX_BYTES, Queue
 from irs.domain.jobs import Result
 from irs.settings import Settings
@@ -25,6 +27,14 @@ from irs.settings import Settings
 KNOWN = 256
 #: Results in one private message, far below its size limit.
 PACKED = 64
+#: Seconds that a private announcement waits for company where it is crowded, and a public
+#: one always: a client waits for the first, nobody for the second.
+PRIVATE_LINGER, PUBLIC_LINGER = 0.1, 0.25
+#: Announcements that may wait to be sent; the oldest are dropped while SQS is away for long.
+MOST = 5_000
+#: Seconds for which `Announcer.flush` waits for a send under way. A call that stalls costs
+#: its first flush that much, and those that come after it nothing.
+PATIENCE = 2.0
 
 #: What may follow the prefix in the name of a reply queue.
 _SUFFIX = re.compile(r"[A-Za-z0-9_-]{1,16}")
@@ -37,59 +47,172 @@ def reply_prefix(settings: Settings) -> str:
     return f"{settings.output_queue}-web-"
 
 
-class Announcer:
-    """Concurrent `announce` calls share their SQS calls. Thread-safe."""
+@dataclass(frozen=True, slots=True)
+class _Item:
+    number: int
+    job_id: str
+    body: str
+    #: the reply queue; None for the public one
+    to: str | None
+    #: on the announcer's clock
+    since: float
 
-    def __init__(self, settings: Settings) -> None:
+
+class Announcer:
+    """Gathers announcements and sends them from a thread of its own. Thread-safe.
+
+    A lost announcement costs its reader a look at S3, so a failure is logged and not raised.
+    ``crowded()`` says whether there is so much to do that those who wait will not notice a
+    moment more.
+    """
+
+    def __init__(self, settings: Settings, *, crowded: Callable[[], bool] = lambda: False,
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
-        self._public = self._batched(Queue(settings, settings.output_queue))
-        self._private: OrderedDict[str, Combiner[str]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._clock = clock
+        self._public_queue = Queue(settings, settings.output_queue)
+        self._reply_queues: OrderedDict[str, Queue] = OrderedDict()
+        self._private: deque[_Item] = deque()
+        self._public: deque[_Item] = deque()
+        self._crowded = crowded
+        self._changed = threading.Condition()
+        self._posted = 0
+        #: number of the oldest announcement of the send under way, and when that began
+        self._sending: tuple[int, float] | None = None
+        #: all up to this number go out at once
+        self._hurry = 0
+        self._thread: threading.Thread | None = None
 
     def announce(self, result: Result, reply_to: object) -> None:
-        """Tell the waiting web process, then everybody.
+        """Tell the waiting web process and everybody, soon; returns at once.
 
-        A lost announcement costs its reader a look at S3, so a failure is logged and not
-        raised. ``reply_to`` comes from a message: anything but the name of a private
-        reply queue is ignored.
+        ``reply_to`` comes from a message: anything but the name of a private reply queue is
+        ignored.
         """
         if self._is_ours(reply_to):
             # Whole: it spares the web process a GET for each JSON answer.
-            self._submit(self._reply_queue(reply_to), _ascii(result.as_dict()), result.id, reply_to)
-        self._submit(self._public, _ascii(result.announcement()), result.id,
-                     self._settings.output_queue)
+            self._post(self._private, result.id, _ascii(result.as_dict()), reply_to)
+        self._post(self._public, result.id, _ascii(result.announcement()), None)
+
+    def flush(self, timeout: float = PATIENCE) -> bool:
+        """Send what has been announced so far; False where that takes longer than ``timeout`` s."""
+        with self._changed:
+            mine = self._hurry = self._posted
+            self._changed.notify_all()
+            if self._sending is not None and self._clock() - self._sending[1] > timeout:
+                return False  # it stalls, and who came before has waited for it
+            return self._changed.wait_for(lambda: self._oldest() > mine, timeout)
 
     def _is_ours(self, reply_to: object) -> TypeGuard[str]:
         prefix = reply_prefix(self._settings)
         return (isinstance(reply_to, str) and reply_to.startswith(prefix)
                 and _SUFFIX.fullmatch(reply_to, len(prefix)) is not None)
 
-    def _submit(self, to: Combiner[str], body: str, job_id: str, queue: str) -> None:
-        try:
-            to.submit(body, len(body.encode()) + 1)
-        except errors.CloudError as exc:
-            _log.warning("announce.lost", id=job_id, queue=queue, why=str(exc))
+    def _post(self, pending: deque[_Item], job_id: str, body: str, to: str | None) -> None:
+        with self._changed:
+            self._posted += 1
+            pending.append(_Item(self._posted, job_id, body, to, self._clock()))
+            if len(pending) > MOST:
+                _lost(pending.popleft(), "too many wait for SQS")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
+                self._thread.start()
+                atexit.register(self.flush)
+            self._changed.notify_all()
 
-    def _reply_queue(self, name: str) -> Combiner[str]:
-        with self._lock:
-            known = self._private.pop(name, None) or self._packed(Queue(self._settings, name))
-            self._private[name] = known
-            if len(self._private) > KNOWN:
-                self._private.popitem(last=False)
+    def _oldest(self) -> float:
+        """Number of the oldest announcement that is not out."""
+        first = [pending[0].number for pending in (self._private, self._public) if pending]
+        return min([*first, self._sending[0]] if self._sending else first, default=float("inf"))
+
+    # -- the thread ------------------------------------------------------------------------
+    def _run(self) -> None:
+        while True:
+            private, public = self._take()
+            for send, items in ((self._tell_waiting, private), (self._tell_all, public)):
+                try:
+                    send(items)
+                except Exception:
+                    # A defect must not end the thread that announces everything else.
+                    _log.exception("announce.error")
+            with self._changed:
+                self._sending = None
+                self._changed.notify_all()
+
+    def _take(self) -> tuple[list[_Item], list[_Item]]:
+        """What is due, once something is."""
+        with self._changed:
+            while True:
+                now = self._clock()
+                wait = min(self._due(self._private, PRIVATE_LINGER if self._crowded() else 0.0, PACKED),
+                           self._due(self._public, PUBLIC_LINGER, BATCH)) - now
+                if wait <= 0:
+                    break
+                self._changed.wait(min(wait, threading.TIMEOUT_MAX))
+            public = self._due(self._public, PUBLIC_LINGER, BATCH) <= now
+            private, rest = list(self._private), list(self._public) if public else []
+            self._private.clear()
+            if public:
+                self._public.clear()
+            self._sending = (min(item.number for item in (*private, *rest)), now)
+            return private, rest
+
+    def _due(self, pending: deque[_Item], linger: float, full: int) -> float:
+        """When what is pending has to go."""
+        if not pending:
+            return float("inf")
+        if len(pending) >= full or pending[0].number <= self._hurry:
+            return float("-inf")
+        return pending[0].since + linger
+
+    def _tell_waiting(self, items: Sequence[_Item]) -> None:
+        by_queue: dict[str, list[_Item]] = {}
+        for item in items:
+            by_queue.setdefault(item.to or "", []).append(item)
+        for name, mine in by_queue.items():
+            for pack in _packs(mine, PACKED, MAX_BYTES // 2):
+                try:
+                    self._reply_queue(name).send(f"[{','.join(item.body for item in pack)}]")
+                except errors.CloudError as exc:
+                    for item in pack:
+                        _lost(item, exc)
+
+    def _tell_all(self, items: Sequence[_Item]) -> None:
+        for batch in _packs(items, BATCH, MAX_BYTES):
+            outcomes: Sequence[Exception | None]
+            try:
+                outcomes = self._public_queue.send_batch([(item.body, 0) for item in batch])
+            except errors.CloudError as exc:
+                outcomes = [exc] * len(batch)
+            for item, outcome in zip(batch, outcomes, strict=True):
+                if outcome is not None:
+                    _lost(item, outcome)
+
+    def _reply_queue(self, name: str) -> Queue:
+        known = self._reply_queues.pop(name, None) or Queue(self._settings, name)
+        self._reply_queues[name] = known
+        if len(self._reply_queues) > KNOWN:
+            self._reply_queues.popitem(last=False)
         return known
 
-    @staticmethod
-    def _batched(queue: Queue) -> Combiner[str]:
-        return Combiner(lambda bodies: queue.send_batch([(b, 0) for b in bodies]),
-                        max_items=BATCH, max_weight=MAX_BYTES)
 
-    @staticmethod
-    def _packed(queue: Queue) -> Combiner[str]:
-        def flush(bodies: Sequence[str]) -> list[None]:
-            queue.send(f"[{','.join(bodies)}]")
-            return [None] * len(bodies)
+def _packs(items: Sequence[_Item], most: int, weight: int) -> list[list[_Item]]:
+    """``items`` in order, in packs of so many and of so many bytes at most."""
+    packs: list[list[_Item]] = []
+    left = 0
+    for item in items:
+        size = len(item.body) + 1  # ASCII, and what joins it to the next
+        if not packs or len(packs[-1]) >= most or size > left:
+            packs.append([])
+            left = weight
+        packs[-1].append(item)
+        left -= size
+    return packs
 
-        return Combiner(flush, max_items=PACKED, max_weight=MAX_BYTES // 2)
+
+def _lost(item: _Item, why: object) -> None:
+    queue = item.to or "the output queue"
+    _log.warning("announce.lost", id=item.job_id, queue=queue, why=str(why))
 
 
 def _ascii(data: Mapping[str, Any]) -> str:

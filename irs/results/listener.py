@@ -13,7 +13,7 @@ from typing import Protocol
 
 from irs import errors, log
 from irs.aws import temporary
-from irs.aws.queues import Queue
+from irs.aws.queues import BATCH, Queue
 from irs.domain.jobs import Result
 from irs.results.announce import reply_prefix
 from irs.settings import Settings
@@ -22,6 +22,12 @@ from irs.settings import Settings
 RETENTION = 300
 #: Seconds between tries while SQS cannot be asked: first and most.
 BACKOFF = (0.2, 10.0)
+#: Seconds of invisibility of an announcement that was received: what a process took and did
+#: not live to read is of no use to another.
+HIDDEN = 45
+#: Seconds after which announcements that were heard are deleted however few they are; a
+#: long poll (20 s at most) later they are still hidden.
+KEPT = 15.0
 
 _log = log.get("results")
 
@@ -81,6 +87,9 @@ class Listener:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._queue: Queue | None = None
+        #: receipts of messages that were heard and are not deleted so far
+        self._heard: list[str] = []
+        self._heard_since = 0.0
         self._thread = threading.Thread(target=self._run, name="results-listener", daemon=True)
         self._touched = 0.0
 
@@ -122,8 +131,7 @@ class Listener:
     def _create(self) -> Queue:
         queue = temporary.create(self._settings, self.address, {
             "MessageRetentionPeriod": str(RETENTION),
-            # What this process took and did not live to read is of no use to another.
-            "VisibilityTimeout": "30",
+            "VisibilityTimeout": str(HIDDEN),
         })
         self._touched = time.monotonic()
         try:
@@ -171,12 +179,23 @@ class Listener:
             messages = self._queue.receive()
         except errors.NotFound:
             self._queue = None  # deleted under us: made anew at the next turn
+            self._heard.clear()
             raise
         self.last_success = time.monotonic()
         for message in messages:
             self._deliver(message.body)
-        if messages:
-            self._queue.delete_batch([m.receipt for m in messages])
+        if not self._heard:
+            self._heard_since = self.last_success
+        self._heard += [m.receipt for m in messages]
+        # Ten at a time, the rest in the next quiet moment, and all before they come again.
+        if (len(self._heard) >= BATCH or not messages
+                or self.last_success - self._heard_since > KEPT):
+            self._forget_heard(self._queue)
+
+    def _forget_heard(self, queue: Queue) -> None:
+        while heard := self._heard[:BATCH]:
+            queue.delete_batch(heard)
+            del self._heard[:BATCH]
 
     def _deliver(self, body: str) -> None:
         try:

@@ -22,6 +22,7 @@ from irs.audit.sweep import Sweep
 from irs.audit.upkeep import Counts, Upkeep
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
+from irs.broker import shared
 from irs.domain.jobs import Job, Result
 from irs.results.announce import Announcer
 from irs.results.listener import Listener
@@ -143,8 +144,9 @@ class Cloud:
             if self._failed is not None and time.monotonic() - self._failed[0] < FAILED_FOR:
                 raise self._failed[1]
             if self._listener is None:
-                self._listener = Listener(
+                self._listener = listener = Listener(
                     self._settings, told=lambda result: self.upkeep.pending.done(result.id))
+                shared.watch(lambda: listener.waiting)
             if not self._started:
                 try:
                     self._listener.start()

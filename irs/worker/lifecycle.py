@@ -22,7 +22,7 @@ from celery.worker import state as worker_state
 from irs import errors, log
 from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
-from irs.broker import receiver
+from irs.broker import receiver, shared
 from irs.broker.transport import finish
 from irs.settings import load
 from irs.worker import hearing, identity, memory, patience, pipeline, report
@@ -59,6 +59,9 @@ def _on_init(sender: Any = None, **_: Any) -> None:
 
 
 def _on_ready(sender: Any, **_: Any) -> None:
+    # Announced before its message goes, so that a worker that dies in between is made good
+    # by the one that receives the message next.
+    shared.settler().precede(pipeline.current().announced)
     drain = Drain(sender)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, drain.on_signal)

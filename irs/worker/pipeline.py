@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import UTC, datetime
+
+from celery.worker import state as worker_state
 
 from irs import errors, log
 from irs.aws.objects import Objects
@@ -30,7 +33,9 @@ _log = log.get("worker")
 class Pipeline:
     """Thread-safe: Celery calls `classify` from as many threads as tasks run at once."""
 
-    def __init__(self, settings: Settings, engine: engines.Engine, *, instance: str) -> None:
+    def __init__(self, settings: Settings, engine: engines.Engine, *, instance: str,
+                 backlog: Callable[[], int] = lambda: 0) -> None:
+        """``backlog()``: tasks that this worker has taken and not finished."""
         self._settings = settings
         self._engine = engine
         self._instance = instance
@@ -39,15 +44,21 @@ class Pipeline:
         self._decoders = Decoders()
         self._inputs = Objects(settings, settings.input_bucket)
         self._results = ResultStore(settings)
-        self._announcer = Announcer(settings)
+        # Two batches: one in the engine, and one that need not wait for anybody's next upload.
+        self._announcer = Announcer(settings, crowded=lambda: backlog() >= 2 * settings.max_batch)
         self._batcher = Batcher(engine, max_batch=settings.max_batch)
         self._batcher.start()
         #: `time.monotonic` of the last task that began or ended
         self.last_activity = time.monotonic()
 
+    def announced(self) -> None:
+        """Return when what is done has been announced, or that takes too long."""
+        self._announcer.flush()
+
     def close(self) -> None:
-        """Finish what is in the engine."""
+        """Finish what is in the engine, and say so."""
         self._batcher.close()
+        self.announced()
 
     def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
         """Store and announce the job's result, and return it.
@@ -142,5 +153,6 @@ def current() -> Pipeline:
             engine = engines.load(settings, lambda bucket, key: Objects(settings, bucket).get(key))
             _log.info("model.ready", model=engine.info.name, version=engine.info.version,
                       engine=engine.info.engine, seconds=round(time.monotonic() - began, 2))
-            _current = Pipeline(settings, engine, instance=identity.instance())
+            _current = Pipeline(settings, engine, instance=identity.instance(),
+                                backlog=lambda: len(worker_state.reserved_requests))
     return _current

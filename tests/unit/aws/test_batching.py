@@ -151,11 +151,11 @@ def test_a_lead_is_not_passed_to_one_who_leads_already() -> None:
     come, take = threading.Event(), threading.Event()
 
     class Slow(Combiner[str]):
-        def _take(self) -> Any:
+        def _take(self, leader: Any) -> Any:
             if threading.current_thread().name == "late":
                 come.set()
                 assert take.wait(LONG)
-            return super()._take()
+            return super()._take(leader)
 
     combiner = Slow(gate, max_items=10, max_weight=100, parallel=2)
     first = start(combiner.submit, "first")
@@ -257,3 +257,46 @@ def test_many_threads_for_a_while(seed: int) -> None:
     assert sorted(flushed) == list(range(32 * 60))
     assert most <= parallel
     assert combiner._free == parallel
+
+
+# -- company ----------------------------------------------------------------------------------
+
+def test_in_a_crowd_a_leader_waits_until_its_batch_is_full() -> None:
+    batches: list[list[int]] = []
+    combiner = Combiner[int](lambda items: batches.append(list(items)) or [None] * len(items),
+                             max_items=4, max_weight=100, linger=LONG, crowded=lambda: True)
+    threads = []
+    for number in range(4):
+        threads.append(start(combiner.submit, number))
+        if number < 3:
+            pending(combiner, number + 1)
+    finish(threads)
+    assert batches == [[0, 1, 2, 3]]
+    assert combiner._free == 2
+    assert combiner._gatherer is None
+
+
+def test_in_a_crowd_a_leader_waits_no_longer_than_its_linger() -> None:
+    batches: list[list[int]] = []
+    combiner = Combiner[int](lambda items: batches.append(list(items)) or [None] * len(items),
+                             max_items=4, max_weight=100, linger=0.01, crowded=lambda: True)
+    for number in range(3):
+        combiner.submit(number)
+    assert batches == [[0], [1], [2]]
+
+
+def test_those_who_come_while_one_gathers_are_all_sent() -> None:
+    """More than a batch may wait for the gatherer: the rest gets a lead of its own."""
+    sent: list[int] = []
+    lock = threading.Lock()
+
+    def flush(items: Sequence[int]) -> list[None]:
+        with lock:
+            sent.extend(items)
+        return [None] * len(items)
+
+    combiner = Combiner[int](flush, max_items=3, max_weight=100, linger=0.005, crowded=lambda: True)
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(combiner.submit, range(2_000)))
+    assert sorted(sent) == list(range(2_000))
+    assert (combiner._free, combiner._gatherer, len(combiner._pending)) == (2, None, 0)

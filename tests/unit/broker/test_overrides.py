@@ -73,6 +73,7 @@ ORIGINALS: dict[str, str] = {
     "kombu.transport.virtual.base.Channel._lookup": "82b0e60149b5e172",
     "kombu.transport.virtual.base.Channel.after_reply_message_received": "aedf3cee34884104",
     "kombu.transport.virtual.base.Channel.exchange_declare": "daded22904e2e980",
+    "kombu.transport.virtual.base.Channel.queue_declare": "391700e2702cfa40",
     "kombu.transport.virtual.base.QoS.__init__": "86388d33d7d6fb40",
     "kombu.transport.virtual.base.QoS.ack": "0714292b916fecb2",
     "kombu.transport.virtual.base.QoS.append": "b388f0cd6485c28a",

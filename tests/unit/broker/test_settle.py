@@ -40,6 +40,23 @@ def test_deletes_travel_in_batches_of_ten() -> None:
     assert 3 <= plan.calls["delete_batch"] <= 6
 
 
+def test_what_must_come_first_comes_first_and_its_failure_keeps_nothing_back() -> None:
+    queue = MemoryQueue()
+    left: list[int] = []
+
+    def before() -> None:
+        left.append(queue.depth().in_flight)
+        raise ValueError("a defect")
+
+    settler = Settler()
+    settler.precede(before)
+    for receipt in received(queue, 3):
+        settler.delete(queue, receipt)
+    settler.close(5)
+    assert left[0] == 3
+    assert queue.bodies() == []
+
+
 def test_a_release_makes_visible_when_it_says() -> None:
     queue = MemoryQueue()
     now, later = received(queue, 2)

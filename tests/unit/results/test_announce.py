@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from irs.domain.jobs import Prediction, Result, Status
 from irs.results import announce
 from irs.results.announce import Announcer, reply_prefix
 from irs.settings import Settings
-from irs.testing import FaultPlan, MemoryQueue
+from irs.testing import FakeClock, FaultPlan, MemoryQueue
 
 SETTINGS = Settings.model_construct()
 REPLY = f"{reply_prefix(SETTINGS)}0123456789ab"
@@ -41,10 +42,16 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> Queues:
     return queues
 
 
+def tell(announcer: Announcer, result: Result, reply_to: object) -> None:
+    """Announce, and wait until it is out."""
+    announcer.announce(result, reply_to)
+    assert announcer.flush()
+
+
 def test_the_waiting_process_gets_the_whole_result_and_the_public_queue_its_first_line(
         queues: Queues) -> None:
     result = done()
-    Announcer(SETTINGS).announce(result, REPLY)
+    tell(Announcer(SETTINGS), result, REPLY)
     (private,) = queues[REPLY].bodies()
     assert [Result.from_dict(item) for item in json.loads(private)] == [result]
     (public,) = queues[SETTINGS.output_queue].bodies()
@@ -58,7 +65,7 @@ def test_the_waiting_process_gets_the_whole_result_and_the_public_queue_its_firs
     f"{reply_prefix(SETTINGS)}a/b"])
 def test_a_reply_to_that_is_no_reply_queue_of_ours_is_ignored(
         queues: Queues, reply_to: str | None) -> None:
-    Announcer(SETTINGS).announce(done(), reply_to)
+    tell(Announcer(SETTINGS), done(), reply_to)
     assert set(queues) == {SETTINGS.output_queue}
 
 
@@ -67,10 +74,10 @@ def test_a_lost_announcement_is_not_raised_and_does_not_cost_the_other(
         queues: Queues, error: errors.CloudError) -> None:
     queues[REPLY] = FaultPlan().fail("send", 1, error).wrap(MemoryQueue())
     announcer = Announcer(SETTINGS)
-    announcer.announce(done(), REPLY)
+    tell(announcer, done(), REPLY)
     assert len(queues[SETTINGS.output_queue].bodies()) == 1
     queues[SETTINGS.output_queue].send_batch = _raising(error)
-    announcer.announce(done(), REPLY)
+    tell(announcer, done(), REPLY)
     assert len(queues[REPLY].bodies()) == 1
 
 
@@ -80,36 +87,86 @@ def _raising(error: Exception) -> Callable[..., Any]:
     return call
 
 
-def test_concurrent_results_for_one_process_share_a_message(queues: Queues) -> None:
-    announcer = Announcer(SETTINGS)
-    inside, release = threading.Semaphore(0), threading.Event()
-    real = queues[REPLY].send
-
-    def slow(body: str) -> None:
-        inside.release()
-        release.wait(10)
-        real(body)
-
-    queues[REPLY].send = slow
-    results = [done() for _ in range(8)]
-    threads = [threading.Thread(target=announcer.announce, args=(r, REPLY)) for r in results]
-    for thread in threads:
-        thread.start()
-    # The calls that may be under way at once, each with what had come by then.
-    assert inside.acquire(timeout=10)
-    assert inside.acquire(timeout=10)
-    release.set()
-    for thread in threads:
-        thread.join(10)
+def test_in_a_crowd_results_share_a_message(queues: Queues) -> None:
+    announcer = Announcer(SETTINGS, crowded=lambda: True)
+    results = [done() for _ in range(40)]
+    for result in results:
+        announcer.announce(result, REPLY)
+    assert announcer.flush()
     packed = [json.loads(body) for body in queues[REPLY].bodies()]
-    assert len(packed) < len(results)
-    assert {item["id"] for pack in packed for item in pack} == {r.id for r in results}
+    assert len(packed) <= 2
+    assert [item["id"] for pack in packed for item in pack] == [r.id for r in results]
     assert len(queues[SETTINGS.output_queue].bodies()) == len(results)
+
+
+def test_a_lone_announcement_needs_no_flush(queues: Queues) -> None:
+    announcer = Announcer(SETTINGS)
+    announcer.announce(done(), REPLY)
+    deadline = time.monotonic() + 10
+    while not (queues[REPLY].bodies() and queues[SETTINGS.output_queue].bodies()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class Stalled:
+    """A reply queue that keeps its caller until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.release = threading.Event(), threading.Event()
+
+    def send(self, body: str) -> None:
+        self.entered.set()
+        assert self.release.wait(30)
+
+
+def test_a_stalled_queue_holds_up_one_flush_and_none_after_it(queues: Queues) -> None:
+    stalled = queues[REPLY] = Stalled()
+    clock = FakeClock()
+    announcer = Announcer(SETTINGS, clock=lambda: clock.now().timestamp())
+    announcer.announce(done(), REPLY)
+    assert stalled.entered.wait(10)
+    assert not announcer.flush(0.01)
+    clock.advance(60)
+    began = time.monotonic()
+    assert not announcer.flush(30)
+    assert time.monotonic() - began < 10
+    stalled.release.set()
+    deadline = time.monotonic() + 10
+    while not announcer.flush(30):  # until the stalled call has come back
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert len(queues[SETTINGS.output_queue].bodies()) == 1
+
+
+def test_no_more_than_so_many_wait(queues: Queues, monkeypatch: pytest.MonkeyPatch,
+                                   capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(announce, "MOST", 3)
+    stalled = queues[REPLY] = Stalled()
+    announcer = Announcer(SETTINGS)
+    announcer.announce(done(), REPLY)
+    assert stalled.entered.wait(10)
+    waiting = [done() for _ in range(5)]
+    for result in waiting:
+        announcer.announce(result, None)
+    stalled.release.set()
+    assert announcer.flush(30)
+    told = [json.loads(body)["id"] for body in queues[SETTINGS.output_queue].bodies()]
+    assert told[-3:] == [result.id for result in waiting[-3:]]
+    assert waiting[0].id not in told
+    assert "announce.lost" in capsys.readouterr().out
+
+
+def test_packs_are_bounded_by_number_and_by_size() -> None:
+    items = [announce._Item(n, "id", "x" * size, None, 0.0)
+             for n, size in enumerate((10, 10, 10, 90, 30, 69, 200, 1))]
+    packs = announce._packs(items, 2, 100)
+    assert [[len(item.body) for item in pack] for pack in packs] == [
+        [10, 10], [10], [90], [30], [69], [200], [1]]
 
 
 def test_a_name_that_sqs_would_refuse_is_escaped(queues: Queues) -> None:
     result = done("\uffff\ufffe ü.jpg")
-    Announcer(SETTINGS).announce(result, REPLY)
+    tell(Announcer(SETTINGS), result, REPLY)
     for queue in queues.values():
         assert all(body.isascii() for body in queue.bodies())
     assert Result.from_dict(json.loads(queues[REPLY].bodies()[0])[0]) == result
@@ -119,5 +176,5 @@ def test_only_so_many_processes_are_remembered(queues: Queues, monkeypatch: pyte
     monkeypatch.setattr(announce, "KNOWN", 3)
     announcer = Announcer(SETTINGS)
     for n in range(10):
-        announcer.announce(done(), f"{reply_prefix(SETTINGS)}{n}")
-    assert len(announcer._private) == 3
+        tell(announcer, done(), f"{reply_prefix(SETTINGS)}{n}")
+    assert len(announcer._reply_queues) == 3

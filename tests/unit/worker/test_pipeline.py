@@ -75,6 +75,7 @@ class World:
         return Result.from_json(found.data) if found else None
 
     def announced(self, queue: str = SETTINGS.output_queue) -> list[str]:
+        self.pipeline.announced()
         bodies = [json.loads(b) for b in self.queues[queue].bodies()] if queue in self.queues else []
         return [item["id"] for body in bodies for item in (body if isinstance(body, list) else [body])]
 
