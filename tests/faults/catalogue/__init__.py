@@ -1,8 +1,13 @@
-"""Every fault, by area. Add one to its module's ``FAULTS``."""
+"""Every fault, by area: one module an area, each with its ``FAULTS``."""
 
-from tests.faults.catalogue import network
+import importlib
+import pkgutil
+
 from tests.faults.catalogue.fault import Active, Fault
 
-FAULTS: tuple[Fault, ...] = tuple(sorted((*network.FAULTS,), key=lambda fault: (fault.number, fault.name)))
+FAULTS: tuple[Fault, ...] = tuple(sorted(
+    (fault for module in pkgutil.iter_modules(__path__)
+     for fault in getattr(importlib.import_module(f"{__name__}.{module.name}"), "FAULTS", ())),
+    key=str))
 
 __all__ = ["FAULTS", "Active", "Fault"]
