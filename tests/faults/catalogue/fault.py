@@ -16,7 +16,7 @@ class Active(Protocol):
 
     @property
     def fired(self) -> int:
-        """How often it has struck."""
+        """How often it has struck; read when all is over."""
         ...
 
     def clear(self) -> None:

@@ -14,7 +14,7 @@ from irs.testing.proxy import Exchange
 
 
 class Ledger:
-    """Accepted jobs and stored results. Thread-safe."""
+    """Accepted and delivered jobs, and stored results. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         self._queue = settings.input_queue
@@ -22,6 +22,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._accepted: dict[str, str] = {}
         self._writes: collections.Counter[str] = collections.Counter()
+        self._receives: collections.Counter[str] = collections.Counter()
 
     def hear(self, exchange: Exchange) -> None:
         """Take one answered call down."""
@@ -34,6 +35,11 @@ class Ledger:
                 if job is not None:
                     with self._lock:
                         self._accepted[job[0]] = job[1]
+        elif call.operation == "ReceiveMessage" and call.target == self._queue:
+            with self._lock:
+                self._receives.update(
+                    job[0] for message in json.loads(reply.body).get("Messages", ())
+                    if (job := _job(message["Body"])) is not None)
         elif call.operation == "PutObject" and call.target.startswith(self._results):
             key = call.target.removeprefix(self._results)
             if "/" not in key and key.endswith(".json"):
@@ -45,6 +51,18 @@ class Ledger:
         """Ids of jobs that the input queue has taken, each with its image's name."""
         with self._lock:
             return dict(self._accepted)
+
+    @property
+    def redelivered(self) -> int:
+        """Jobs that the input queue has delivered more than once."""
+        with self._lock:
+            return sum(times > 1 for times in self._receives.values())
+
+    @property
+    def stored(self) -> frozenset[str]:
+        """Ids of jobs of which a result was stored."""
+        with self._lock:
+            return frozenset(self._writes)
 
     def writes(self, job_id: str) -> int:
         """How often a result of the job was stored; a refused create does not count."""

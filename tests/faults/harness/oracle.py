@@ -57,8 +57,11 @@ class Oracle:
         return not (depth.visible or depth.in_flight or depth.delayed)
 
     def _note_tags(self) -> None:
+        # Asked before the list is: what was there before the service's own write may change.
+        stored = self._stack.ledger.stored
         for key, tag in self._outputs.tags():
-            self._tags.setdefault(key, tag)
+            if key.removesuffix(".json") in stored:
+                self._tags.setdefault(key, tag)
 
     # -- in the end ----------------------------------------------------------------------
     def lost(self) -> list[str]:

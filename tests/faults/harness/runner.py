@@ -80,13 +80,14 @@ def run(stack: Stack, faults: Sequence[Fault], pictures: Pictures, history: Hist
                 web=stack.web_of, pictures=pictures, history=history, timeout=timeout)
     load.start()
     try:
-        fired = _inject(stack, plan)
+        active = _inject(stack, plan)
         cleared = time.monotonic()
         healed = _heal(stack, oracle, pictures, history, load, cleared)
     finally:
         load.stop()
-    broken = [f"{name} did not fire: {count} of {fault.least}"
-              for (name, count), fault in zip(fired, faults, strict=True) if count < fault.least]
+    fired = {fault: active[fault].fired for fault in faults}
+    broken = [f"{fault} did not fire: {count} of {fault.least}"
+              for fault, count in fired.items() if count < fault.least]
     lost, duplicated = oracle.lost(), oracle.duplicated()
     requests = history.requests
     broken += [*lost, *duplicated, *_judge(stack, oracle, faults, before, len(requests))]
@@ -94,7 +95,7 @@ def run(stack: Stack, faults: Sequence[Fault], pictures: Pictures, history: Hist
         broken.append(f"P7: not well {HEAL:g} s after the fault")
     return Report(
         name=" + ".join(str(fault) for fault in faults), seed=seed,
-        injected=sum(count for _, count in fired), accepted=len(stack.ledger.accepted),
+        injected=sum(fired.values()), accepted=len(stack.ledger.accepted),
         final=oracle.final, lost=len(lost), duplicated=len(duplicated),
         worst_wait=max(request.seconds for request in requests),
         healed_in=None if healed is None else healed - cleared, broken=tuple(broken))
@@ -106,17 +107,15 @@ def _plan(faults: Sequence[Fault], seed: int) -> list[tuple[float, Fault]]:
             for number, fault in enumerate(faults)]
 
 
-def _inject(stack: Stack, plan: Sequence[tuple[float, Fault]]) -> list[tuple[str, int]]:
-    """Each fault from its beginning to its end; how often each one fired."""
+def _inject(stack: Stack, plan: Sequence[tuple[float, Fault]]) -> dict[Fault, Active]:
+    """Each fault from its beginning to its end."""
     active: dict[Fault, Active] = {}
-    fired: dict[Fault, int] = {}
 
     def begin(fault: Fault) -> None:
         active[fault] = fault.inject(stack)
 
     def finish(fault: Fault) -> None:
         active[fault].clear()
-        fired[fault] = active[fault].fired
 
     steps: list[tuple[float, Callable[[Fault], None], Fault]] = []
     for at, fault in plan:
@@ -126,7 +125,7 @@ def _inject(stack: Stack, plan: Sequence[tuple[float, Fault]]) -> list[tuple[str
     for at, step, fault in sorted(steps, key=lambda item: item[0]):
         pause.wait(max(0.0, began + at - time.monotonic()))
         step(fault)
-    return [(str(fault), fired[fault]) for _, fault in plan]
+    return active
 
 
 def _heal(stack: Stack, oracle: Oracle, pictures: Pictures, history: History, load: Load,
