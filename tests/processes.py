@@ -117,11 +117,11 @@ def form(*files: tuple[str, bytes], field: str = "myfile") -> tuple[bytes, str]:
 class Web(Process):
     """A web process on a port of its own."""
 
-    def __init__(self, settings: Settings, directory: Path) -> None:
+    def __init__(self, settings: Settings, directory: Path, **env: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         super().__init__([sys.executable, str(ROOT / "web_entry.py")],
-                         environment(settings, IRS_PORT=str(self.port)), directory)
+                         environment(settings, IRS_PORT=str(self.port), **env), directory)
 
     @property
     def url(self) -> str:
@@ -155,9 +155,9 @@ class Web(Process):
 class Worker(Process):
     """What an app instance runs."""
 
-    def __init__(self, settings: Settings, directory: Path) -> None:
+    def __init__(self, settings: Settings, directory: Path, **env: str) -> None:
         super().__init__([sys.executable, str(ROOT / "worker_entry.py")],
-                         environment(settings), directory)
+                         environment(settings, **env), directory)
 
     def ready(self) -> bool:
         return self.said("worker.ready")

@@ -59,6 +59,10 @@ class Fault(ABC):
     def inject(self, stack: Stack) -> Active:
         """Begin; called in the midst of the load."""
 
+    def judge(self, stack: Stack, active: Active) -> list[str]:
+        """What of this fault's own promises did not hold, in words; called when all is well again."""
+        return []
+
 
 class _Injections:
     """Rules at work in a proxy."""

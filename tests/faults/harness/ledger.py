@@ -23,10 +23,14 @@ class Ledger:
         self._accepted: dict[str, str] = {}
         self._writes: collections.Counter[str] = collections.Counter()
         self._receives: collections.Counter[str] = collections.Counter()
+        self._refused: collections.Counter[str] = collections.Counter()
 
     def hear(self, exchange: Exchange) -> None:
         """Take one answered call down."""
         call, reply = exchange.call, exchange.reply
+        if reply.status == 412 and call.operation == "PutObject":
+            with self._lock:
+                self._refused[call.target.removeprefix(self._results).removesuffix(".json")] += 1
         if reply.status != 200:
             return
         if call.operation in ("SendMessage", "SendMessageBatch") and call.target == self._queue:
@@ -68,6 +72,12 @@ class Ledger:
         """How often a result of the job was stored; a refused create does not count."""
         with self._lock:
             return self._writes[job_id]
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Ids of jobs whose result somebody tried to store once more, and how often."""
+        with self._lock:
+            return dict(self._refused)
 
 
 def _taken(exchange: Exchange) -> list[str]:

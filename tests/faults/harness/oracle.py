@@ -36,6 +36,7 @@ class Oracle:
         self._outputs = Objects(settings, settings.output_bucket)
         self._work = Queue(settings, settings.input_queue)
         self._dead = Queue(settings, settings.dead_letter_queue)
+        self._dead_before = self._letters()
         self._tags: dict[str, str] = {}
         self._results: dict[str, Result] = {}
 
@@ -136,9 +137,13 @@ class Oracle:
         return [] if float(waiting.split()[1]) == 0 else [f"P6: {waiting} with no client left"]
 
     def dead(self, expected: int) -> list[str]:
-        """P5: the dead-letter queue holds what belongs there and nothing else."""
-        found = self._dead.depth().visible
+        """P5: ``expected`` messages have come to the dead-letter queue."""
+        found = self._letters() - self._dead_before
         return [] if found == expected else [f"P5: {found} dead letters, not {expected}"]
+
+    def _letters(self) -> int:
+        depth = self._dead.depth()
+        return depth.visible + depth.in_flight  # a web tier's sweep hides them while it looks
 
     def alive(self) -> list[str]:
         """P5: every process that nobody ended is the one that was started."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -82,17 +83,19 @@ class Stack:
         for tier in (*self.webs, *self.workers):
             until(tier.ready, what=f"{type(tier).__name__} ready")
 
-    def start_web(self, *, tier: str = "web", wait: bool = True, **overrides: Any) -> Web:
-        """One more web tier."""
-        web = Web(self.behind(tier, **overrides), self.directory)
+    def start_web(self, *, tier: str = "web", wait: bool = True,
+                  env: Mapping[str, str] | None = None, **overrides: Any) -> Web:
+        """One more web tier; ``env`` is added to its environment."""
+        web = Web(self.behind(tier, **overrides), self.directory, **(env or {}))
         self.webs.append(self._owned(web))
         if wait:
             until(web.ready, what="web ready")
         return web
 
-    def start_worker(self, *, tier: str = "worker", wait: bool = True, **overrides: Any) -> Worker:
-        """One more worker."""
-        worker = Worker(self.behind(tier, **overrides), self.directory)
+    def start_worker(self, *, tier: str = "worker", wait: bool = True,
+                     env: Mapping[str, str] | None = None, **overrides: Any) -> Worker:
+        """One more worker; ``env`` is added to its environment."""
+        worker = Worker(self.behind(tier, **overrides), self.directory, **(env or {}))
         self.workers.append(self._owned(worker))
         if wait:
             until(worker.ready, what="worker ready")

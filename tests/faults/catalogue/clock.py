@@ -1,0 +1,100 @@
+"""Clocks that are wrong.
+
+libfaketime, preloaded, moves what a process is told of the time of day; its monotonic clock
+and its waits stay true, as they do on a machine whose clock is set wrong. The endpoint does
+not judge the signatures' dates, as AWS would beyond some minutes: what is tried here is our
+own trust in clocks.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from irs.results.store import ResultStore
+from tests.faults.catalogue.fault import Active, Fault
+from tests.faults.catalogue.processes import let_go
+from tests.faults.harness.stack import Stack
+from tests.processes import Process
+
+#: Seconds that a stamp of the moved process may be off the move by.
+SLACK = 120.0
+
+
+def moved(seconds: int) -> Mapping[str, str]:
+    """Environment of a process whose clock is off by ``seconds``."""
+    # Found and not imported: the package itself wants to start the process anew.
+    spec = importlib.util.find_spec("libfaketime")
+    assert spec is not None and spec.origin is not None, "pip install -r requirements.txt"
+    library = Path(spec.origin).parent / "vendor/libfaketime/src/libfaketime.so.1"
+    return {"LD_PRELOAD": str(library), "FAKETIME": f"{seconds:+d}", "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Skew(Fault):
+    """The clock of the only worker, or of the only web tier, is off by ``by`` seconds."""
+
+    number: int = 15
+    tier: str
+    by: int
+
+    def inject(self, stack: Stack) -> Active:
+        return _Skewed(stack, self.tier, self.by).begin()
+
+    def judge(self, stack: Stack, active: Active) -> list[str]:
+        assert isinstance(active, _Skewed)
+        return active.judge()
+
+
+class _Skewed:
+    def __init__(self, stack: Stack, tier: str, by: int) -> None:
+        self._stack = stack
+        self._tier = tier
+        self._by = by
+        self._moved: Process | None = None
+        self.fired = 0
+
+    def begin(self) -> Self:
+        self._moved = self._replace(moved(self._by))
+        self.fired = 1
+        return self
+
+    def clear(self) -> None:
+        self._replace({})
+
+    def _replace(self, env: Mapping[str, str]) -> Process:
+        stack = self._stack
+        if self._tier == "web":
+            old, new = list(stack.webs), stack.start_web(env=env)
+            for web in old:
+                let_go(stack, web)
+            return new
+        workers, worker = list(stack.workers), stack.start_worker(env=env)
+        for one in workers:
+            stack.end(one, signal.SIGTERM)
+        return worker
+
+    def judge(self) -> list[str]:
+        """Some stamps are off, and by as much as was asked for: else nothing was tried."""
+        store = ResultStore(self._stack.settings)
+        field = "received" if self._tier == "web" else "started"
+        now = datetime.now(UTC)
+        for job_id in self._stack.ledger.accepted:
+            result = store.read(job_id)
+            if result is None or field not in result.times:
+                continue
+            off = (datetime.fromisoformat(result.times[field]) - now).total_seconds()
+            if abs(off - self._by) < SLACK:
+                return []
+        return [f"no result has a {field} that is off by {self._by} s"]
+
+
+FAULTS: tuple[Fault, ...] = tuple(
+    Skew(name=f"clock-{tier}-{way}", tier=tier, by=by, seconds=12.0)
+    for tier in ("worker", "web") for way, by in (("ahead", 600), ("behind", -600)))
