@@ -32,7 +32,7 @@ def moved(seconds: int) -> Mapping[str, str]:
     spec = importlib.util.find_spec("libfaketime")
     assert spec is not None and spec.origin is not None, "pip install -r requirements.txt"
     library = Path(spec.origin).parent / "vendor/libfaketime/src/libfaketime.so.1"
-    return {"LD_PRELOAD": str(library), "FAKETIME": f"{seconds:+d}", "FAKETIME_NO_CACHE": "1",
+    return {"LD_PRELOAD": str(library), "FAKETIME": f"{seconds:+d}",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
 
 

@@ -99,6 +99,7 @@ def _job(text: str) -> tuple[str, str] | None:
         if envelope["properties"].get("body_encoding") == "base64":
             body = base64.b64decode(body)
         _, kwargs, _ = json.loads(body)
-        return envelope["headers"]["id"], kwargs["name"]
-    except (ValueError, KeyError, TypeError):
+        job_id, name = envelope["headers"]["id"], kwargs["name"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    return (job_id, name) if isinstance(job_id, str) else None

@@ -87,19 +87,13 @@ class Stack:
                   env: Mapping[str, str] | None = None, **overrides: Any) -> Web:
         """One more web tier; ``env`` is added to its environment."""
         web = Web(self.behind(tier, **overrides), self.directory, **(env or {}))
-        self.webs.append(self._owned(web))
-        if wait:
-            until(web.ready, what="web ready")
-        return web
+        return self._joined(self.webs, self._owned(web), wait)
 
     def start_worker(self, *, tier: str = "worker", wait: bool = True,
                      env: Mapping[str, str] | None = None, **overrides: Any) -> Worker:
         """One more worker; ``env`` is added to its environment."""
         worker = Worker(self.behind(tier, **overrides), self.directory, **(env or {}))
-        self.workers.append(self._owned(worker))
-        if wait:
-            until(worker.ready, what="worker ready")
-        return worker
+        return self._joined(self.workers, self._owned(worker), wait)
 
     def adopt(self, process: Process) -> None:
         """Watch, and stop in the end, a process that a fault has started."""
@@ -121,6 +115,14 @@ class Stack:
     def web_of(self, number: int) -> Web:
         """The web tier of the n-th client."""
         return self.webs[number % len(self.webs)]
+
+    @staticmethod
+    def _joined(tier: list[Any], process: Any, wait: bool) -> Any:
+        # No client is sent to a web tier that does not listen yet.
+        if wait:
+            until(process.ready, what=f"{type(process).__name__} ready")
+        tier.append(process)
+        return process
 
     def _owned(self, process: Any) -> Any:
         self._stack.callback(process.stop, STOP)
