@@ -48,10 +48,11 @@ class _Uploads:
     def begin(self) -> Self:
         every = poisons.all_of_them()
         for poison in every:
-            (found,) = self._post((poison.name, poison.data)).json["results"]
+            (found,) = self._post((f"alone-{poison.name}", poison.data)).json["results"]
             self._judge(poison, found)
         good = poisons.good()
-        files = [file for poison in every for file in ((poison.name, poison.data), ("good.jpg", good))]
+        files = [file for number, poison in enumerate(every)
+                 for file in ((poison.name, poison.data), (f"good-{number}.jpg", good))]
         answers = self._post(*files).json["results"]
         for poison, found in zip(every, answers[::2], strict=True):
             self._judge(poison, found)
