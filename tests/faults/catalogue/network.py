@@ -37,7 +37,7 @@ _S3 = tuple(
            seconds=seconds, short=(way, what) == ("put-result", "500"))
     for way, (tier, operation, bucket) in _WAYS.items()
     for number, what, action, seconds in (
-        (4, "500", Answer(500, "InternalError"), 8.0),
+        (4, "500", Answer(500, "InternalError"), 5.0),
         (4, "503", Answer(503, "SlowDown"), 8.0),
         (4, "late", Delay(20.0), 12.0),
         (5, "403", Answer(403, "AccessDenied"), 8.0),
@@ -90,12 +90,12 @@ FAULTS: tuple[Fault, ...] = (
     NetworkFault(number=2, name="received-twice", tier="worker", rules=(
         Rule(service="sqs", operations={"ReceiveMessage"}, target="{input_queue}",
              action=Duplicate()),)),
-    NetworkFault(number=2, name="sent-twice", tier="web", workers=2, short=True, rules=(
+    NetworkFault(number=2, name="sent-twice", tier="web", workers=2, seconds=4.0, short=True, rules=(
         Rule(service="sqs", operations={"SendMessage", "SendMessageBatch"}, target="{input_queue}",
              action=Duplicate()),)),
     *_S3,
     _receive("500", Answer(500, "InternalError")),
-    _receive("503", Answer(503, "ServiceUnavailable"), short=True),
+    _receive("503", Answer(503, "ServiceUnavailable"), seconds=5.0, short=True),
     _receive("reset", Reset()),
     _receive("throttled", Answer(400, "RequestThrottled")),
     _receive("expired-token", Answer(403, "ExpiredToken")),

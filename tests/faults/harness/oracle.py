@@ -37,19 +37,26 @@ class Oracle:
         self._work = Queue(settings, settings.input_queue)
         self._dead = Queue(settings, settings.dead_letter_queue)
         self._dead_before = self._letters()
+        self._old = frozenset(stack.ledger.accepted)
         self._tags: dict[str, str] = {}
         self._results: dict[str, Result] = {}
 
     # -- while it runs -------------------------------------------------------------------
     @property
+    def accepted(self) -> dict[str, str]:
+        """Jobs that the queue has taken since this oracle was made, with their images' names."""
+        return {job_id: name for job_id, name in self._stack.ledger.accepted.items()
+                if job_id not in self._old}
+
+    @property
     def final(self) -> int:
         """Accepted jobs that have a result, as far as `settled` has looked."""
-        return len(self._results.keys() & self._stack.ledger.accepted.keys())
+        return len(self._results.keys() & self.accepted.keys())
 
     def settled(self) -> bool:
         """Whether every accepted job has its result and the queue is empty."""
         self._note_tags()
-        for job_id in self._stack.ledger.accepted.keys() - self._results.keys():
+        for job_id in self.accepted.keys() - self._results.keys():
             found = self._store.read(job_id)
             if found is None:
                 return False
@@ -69,7 +76,7 @@ class Oracle:
         """P2: accepted, and without a result for whoever asks the web tier."""
         web = self._stack.webs[0]
         found = []
-        for job_id in self._stack.ledger.accepted:
+        for job_id in self.accepted:
             answer = web.call("GET", f"/v1/images/{job_id}", timeout=self.budget)
             if answer.status != 200 or not Status(answer.json["status"]).final:
                 found.append(f"P2: {job_id} was accepted and is {answer.text.strip()[:200]}")
@@ -81,12 +88,12 @@ class Oracle:
                  if (times := self._stack.ledger.writes(job_id)) > 1]
         found += [f"P3: {key} has changed" for key, tag in self._outputs.tags()
                   if self._tags.get(key, tag) != tag]
-        names = collections.Counter(self._stack.ledger.accepted.values())
+        names = collections.Counter(self.accepted.values())
         return found + [f"P2: {name} became {times} jobs" for name, times in names.items() if times > 1]
 
     def answers(self, *, failures: frozenset[str], unanswered: bool) -> list[str]:
         """P1, P3 and P4 for each client; ``failures`` are codes that a good image may end with."""
-        stored = {name: job_id for job_id, name in self._stack.ledger.accepted.items()}
+        stored = {name: job_id for job_id, name in self.accepted.items()}
         found = []
         for request in self._history.requests:
             found += [f"{fault}: {request.picture.name} ({request.outcome}, {request.status}, "
