@@ -76,7 +76,7 @@ def test_a_visibility_timeout_that_is_another(complete: Settings) -> None:
     other = complete.model_copy(update={"visibility_timeout": 90})
     check = by_name(doctor.check_cloud(other))["visibility timeout"]
     assert check.level == "warn"
-    assert "IRS_VISIBILITY_TIMEOUT=60" in check.mend
+    assert f"IRS_VISIBILITY_TIMEOUT={complete.visibility_timeout}" in check.mend
 
 
 def test_dead_letters_are_told(complete: Settings) -> None:
