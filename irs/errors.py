@@ -15,6 +15,7 @@
     │   ├── Undecodable          422  undecodable
     │   └── TooMany              429  too_many
     ├── Overloaded               503  more clients wait, or more work, than the service admits
+    ├── OutOfMemory              this process has no memory for the image now
     ├── ModelError               the model, its weights or its engine cannot be used
     └── CloudError               an AWS call failed
         ├── Retryable            the same call may succeed later
@@ -128,6 +129,12 @@ class Overloaded(IRSError):
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class OutOfMemory(IRSError):
+    """This process has no memory for the image now, which says nothing about the image."""
+
+    code: ClassVar[str] = "out_of_memory"
 
 
 class ModelError(IRSError):

@@ -1,10 +1,10 @@
 """Validate and decode an upload; the only place that opens image bytes.
 
 The web tier calls `validate`, which reads the header; a worker calls `decode`. Both take
-hostile bytes from many threads at once, raise nothing but `irs.errors.Refused`, and print
-nothing. An empty file is an `UnsupportedFormat`, as a file of zeros is: nothing in either
-says that it was meant as an image. Bytes that begin like an image and go wrong later,
-in the header or after it, are `Undecodable`.
+hostile bytes from many threads at once, raise nothing but `irs.errors.Refused` and
+`irs.errors.OutOfMemory`, and print nothing. An empty file is an `UnsupportedFormat`, as a
+file of zeros is: nothing in either says that it was meant as an image. Bytes that begin like
+an image and go wrong later, in the header or after it, are `Undecodable`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import io
 import logging
+import mmap
 import re
 import threading
 import warnings
@@ -23,7 +24,7 @@ from PIL import ExifTags, Image, TiffTags, features
 
 from irs.domain import containers, footprint, rgb
 from irs.domain.room import Room
-from irs.errors import Refused, TooLarge, Undecodable, UnsupportedFormat
+from irs.errors import OutOfMemory, Refused, TooLarge, Undecodable, UnsupportedFormat
 
 #: Pillow's names of the formats taken. A multi-picture JPEG opens as JPEG and says MPO.
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", *(
@@ -113,7 +114,7 @@ Image.MAX_IMAGE_PIXELS = Limits().max_pixels // 2
 def validate(data: bytes, limits: Limits) -> Header:
     """Check size, format and dimensions from the header alone; no pixel is decoded.
 
-    Raises `TooLarge`, `UnsupportedFormat` or `Undecodable`.
+    Raises `TooLarge`, `UnsupportedFormat`, `Undecodable` or `OutOfMemory`.
     """
     kind = _kind(data, limits)
     with _refusals(kind, limits), _open(data, kind, limits) as (image, _):
@@ -128,7 +129,7 @@ def decode(data: bytes, limits: Limits, preprocess: Preprocess) -> Decoded:
     the same square before and after any of EXIF's eight orientations: only the finished
     crop is turned, never the full image.
 
-    Raises `TooLarge`, `UnsupportedFormat` or `Undecodable`.
+    Raises `TooLarge`, `UnsupportedFormat`, `Undecodable` or `OutOfMemory`.
     """
     kind = _kind(data, limits)
     with _refusals(kind, limits), _open(data, kind, limits) as (image, peak), \
@@ -184,13 +185,25 @@ def _refusals(kind: str, limits: Limits) -> Iterator[None]:
         raise
     except Image.DecompressionBombError as exc:
         raise TooLarge(f"the {kind} has more than {limits.max_pixels:,} pixels") from exc
-    except MemoryError as exc:
-        raise TooLarge(f"decoding the {kind} takes more memory than there is") from exc
     # Pillow has no list of what a hostile file can raise: OSError, ValueError, SyntaxError,
     # NotImplementedError, KeyError, struct.error, … have been seen. The bytes are in
-    # memory, so none of it is the machine's fault; all of it is the file's.
+    # memory, so nothing but a want of memory is the machine's fault; the rest is the file's.
     except Exception as exc:
+        if isinstance(exc, MemoryError) or not _is_free(_allowed(limits)):
+            raise OutOfMemory(f"no memory for decoding the {kind} now") from exc
         raise Undecodable(f"the {kind} is damaged, truncated or of an unusual kind") from exc
+
+
+def _is_free(memory: int) -> bool:
+    """Whether so many bytes can be had: libjpeg and libwebp do not say why they gave up.
+
+    A good photograph must not be called damaged because the machine was short of memory.
+    """
+    try:
+        mmap.mmap(-1, memory).close()  # asked for, never touched
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

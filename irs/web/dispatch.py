@@ -84,7 +84,7 @@ class Dispatcher:
             self._cloud.send(job, reply_to=listener.address)
         except errors.Refused as exc:
             return Outcome(image=upload.name, error=Failure(code=exc.code, message=str(exc)))
-        except errors.CloudError as exc:
+        except (errors.CloudError, errors.OutOfMemory) as exc:
             # What was stored stays: a send whose answer was lost may have been a send.
             if waiter is not None:
                 waiter.close()

@@ -99,8 +99,8 @@ class Vanished(Fault):
     clients: int = 20
 
     def inject(self, stack: Stack) -> Active:
-        body, kind = form(("vanished.jpg", poisons.good()))
         for number in range(self.clients):
+            body, kind = form((f"vanished-{number}.jpg", poisons.good()))
             sock = _connect(stack.web_of(number))
             sock.sendall(_head(kind, len(body)) + body[:-7 if number % 4 == 3 else None])
             if number % 2:

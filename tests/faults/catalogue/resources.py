@@ -20,8 +20,9 @@ from tests.faults.harness import poisons
 from tests.faults.harness.stack import Stack
 from tests.processes import Answer, Process
 
-#: Bytes that a worker may allocate beyond what it has: enough for Python, too little for an image.
-LITTLE = 8_000_000
+#: Bytes that a worker may allocate beyond what it has: enough for Python, too little for an image
+#: of `poisons.wide`.
+LITTLE = 4_000_000
 
 
 class _Limited:
@@ -123,12 +124,16 @@ def _clear_refusal(answer: Answer) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NoMemory(Fault):
-    """A worker gets no more memory, for a while."""
+    """A worker gets no more memory, for a while, and images come that need some."""
 
     number: int = 17
 
     def inject(self, stack: Stack) -> Active:
         return _Starved(stack).begin()
+
+    def judge(self, stack: Stack, active: Active) -> list[str]:
+        assert isinstance(active, _Starved)
+        return active.broken
 
 
 class _Starved:
@@ -137,6 +142,9 @@ class _Starved:
         self._limit = _Limited(resource.RLIMIT_AS)
         self._before = ""
         self._worker: Any = None
+        self._clients = [threading.Thread(target=self._upload, args=(f"wide-{number}.png",), daemon=True)
+                         for number in range(4)]
+        self.broken: list[str] = []
 
     @property
     def fired(self) -> int:
@@ -149,14 +157,24 @@ class _Starved:
         status = (Path("/proc") / str(self._worker.pid) / "status").read_text()
         (size,) = re.findall(r"^VmSize:\s+(\d+)", status, re.MULTILINE)
         self._limit.lower(self._worker, int(size) * 1024 + LITTLE)
+        for client in self._clients:
+            client.start()
         return self
+
+    def _upload(self, name: str) -> None:
+        answer = self._stack.webs[0].upload((name, poisons.wide()), Accept="application/json")
+        (found,) = answer.json["results"]
+        if found["status"] not in ("done", "queued"):
+            self.broken.append(f"P2: a good image without memory for it ended as {found}")
 
     def clear(self) -> None:
         self._limit.clear()
+        for client in self._clients:
+            client.join()
 
 
 FAULTS: tuple[Fault, ...] = (
     DiskFull(name="disk-full-worker", tier="worker"),
     DiskFull(name="disk-full-web", tier="web", least=3),
-    NoMemory(name="no-memory-worker", seconds=10.0, pairs=False),
+    NoMemory(name="no-memory-worker", seconds=8.0, pairs=False),
 )

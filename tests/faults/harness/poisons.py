@@ -67,6 +67,12 @@ def large() -> bytes:
         b"\0" + random.Random(row).randbytes(3000) for row in range(1000)), 1)))
 
 
+@functools.cache
+def wide() -> bytes:
+    """A good image of 30 megapixels, which take 90 MB, in a few kB."""
+    return png(6000, 5000, (b"IDAT", _zeros(90, bytes(5000))))
+
+
 def _zip(data: bytes) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -500,3 +500,13 @@ def test_others_keep_their_warnings():
     images.validate(encode(Image.new("L", (8, 8)), "PNG"), LIMITS)
     with pytest.warns(UserWarning, match="mine"):
         warnings.warn("mine", stacklevel=1)
+
+
+# -- memory ------------------------------------------------------------------------------
+def test_an_image_that_finds_no_memory_is_not_called_damaged():
+    script = pathlib.Path(__file__).with_name("starved.py")
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True,
+                           timeout=60, env={"PYTHONPATH": str(script.parents[3])})
+    lines = [line.split() for line in ended.stdout.splitlines()]
+    assert len(lines) == 5
+    assert [line for line in lines if line[1:] != ["OutOfMemory", "decoded"]] == []
