@@ -22,6 +22,7 @@ from irs.scaler import spares, userdata
 from irs.scaler.ending import Endings
 from irs.scaler.launches import Launches
 from irs.scaler.ledger import Entry, Ledger
+from irs.scaler.stillborn import Stillborn
 from irs.settings import Settings
 
 #: Seconds for which stopped instances are left alone after they could not be started.
@@ -66,6 +67,7 @@ class Actuator:
             user_data=self._user_data, intents=journal.intents, record=record, held=held)
         self._endings = Endings(machines, journal.leaving)
         self._spares = spares.Spares(settings, self._version)
+        self._stillborn = Stillborn(settings.boot_deadline)
         self._looks = 0
         self._no_start_before: datetime | None = None
 
@@ -74,10 +76,15 @@ class Actuator:
         """The cluster's instances, intents among them; raises `errors.CloudError`."""
         found = self._machines.describe()
         known, reports = set(self._ledger.entries), reports or {}
-        unseen = {e.id for e in self._ledger.active()} - {i.id for i in found}
+        before = self._ledger.active()
+        unseen = {e.id for e in before} - {i.id for i in found}
         # Asked only then, and for these alone: EC2 shows the ended ones for an hour.
         ended = self._machines.ended(unseen) if unseen else frozenset()
         self._ledger.merge(found, now, reports, ended)
+        active = self._ledger.active()
+        left = {e.id for e in active} | self._endings.leaving.keys()
+        self._stillborn.ended([e for e in before if e.id not in left], reports, now)
+        self._stillborn.works(active, reports)
         self._looks += 1
         intended = {intent.name for intent in self._launches.intents}
         for instance in found:
@@ -107,8 +114,8 @@ class Actuator:
         return self._endings
 
     def waits(self, now: datetime) -> bool:
-        """Whether launches are held back because no pool had capacity a moment ago."""
-        return self._launches.pools.best(now) is None
+        """Whether launches are held back: no pool had capacity, or no instance came up."""
+        return self._launches.pools.best(now) is None or self._stillborn.holds(now)
 
     def noted(self) -> dict[str, Any]:
         """The fields of the journal that are the actuator's."""
@@ -128,7 +135,7 @@ class Actuator:
             if isinstance(action, Terminate):
                 self.end(action.ids, now)
         starts = self._plan(self._take_spares(wanted), tick, now)
-        if quiet and not actions and self._spares.lacks(
+        if quiet and not (actions or self._stillborn.holds(now)) and self._spares.lacks(
                 self._ledger, self._endings, self._launches.intents, now):
             self._launches.intend(1, tick, now, spare=True)
         surplus = self._surplus(starts)
@@ -158,7 +165,7 @@ class Actuator:
     def _plan(self, wanted: int, tick: int, now: datetime) -> list[str]:
         """Stopped instances to start; intents for the rest. Never above the maximum."""
         room = self._settings.max_instances - len(self._ledger.active()) - len(self._launches.intents)
-        wanted = min(wanted, room)
+        wanted = 0 if self._stillborn.holds(now) else min(wanted, room)
         starts: list[str] = []
         if self._settings.warm_pool and not (self._no_start_before and now < self._no_start_before):
             ready = [e.id for e in self._ledger.pool()
