@@ -28,6 +28,9 @@ from irs.settings import Settings
 POLL = 0.5
 #: Directories of ended instances that are kept for a look at their consoles.
 KEPT = 20
+#: In an instance's directory: ``terminate SECONDS`` or ``stop SECONDS`` announces a spot
+#: interruption to it, as EC2 would; the runner takes the file away.
+INTERRUPTION_FILE = "spot-interruption"
 
 _log = log.get("instances")
 
@@ -110,10 +113,25 @@ class InstanceRunner:
                 self._boot(machine)
             elif machine.exit_code is not None:
                 self._end(machine)
+            else:
+                self._announce(machine)
         if machine.tick():
             # Out of the table: an instance that runs at the next look boots anew.
             del self._machines[machine.id]
             self._prune()
+
+    def _announce(self, machine: Machine) -> None:
+        path = machine.directory / INTERRUPTION_FILE
+        if not path.exists():
+            return
+        text = path.read_text().split()
+        path.unlink()
+        action, seconds = (*text, "", "")[:2]
+        if len(text) != 2 or action not in ("terminate", "stop") or not seconds.isdecimal():
+            _log.warning("instance.interruption_unreadable", id=machine.id, path=str(path))
+            return
+        machine.interrupt(action, seconds=float(seconds))
+        _log.info("instance.interrupted", id=machine.id, action=action, seconds=int(seconds))
 
     def _boot(self, machine: Machine) -> None:
         try:

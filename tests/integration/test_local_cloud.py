@@ -17,7 +17,7 @@ import pytest
 
 from irs.aws.fleet import Fleet, Instance
 from irs.local import children
-from irs.local.instances import KEPT, InstanceRunner
+from irs.local.instances import INTERRUPTION_FILE, KEPT, InstanceRunner
 from irs.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -227,6 +227,20 @@ def test_a_spot_interruption_reaches_the_instance(host: Callable[..., Host]) -> 
     made.gone(instance)
     with pytest.raises(LookupError):
         made.runner.interrupt(instance.id)
+
+
+def test_a_file_in_its_directory_announces_a_spot_interruption(host: Callable[..., Host]) -> None:
+    made = host(entry=ENTRY.replace(
+        'Path("exit").exists()', "metadata.spot_action()").replace(
+        'int(Path("exit").read_text() or 0)', "0"))
+    instance = made.launch()
+    made.seen(instance)
+    notice = made.directory(instance) / INTERRUPTION_FILE
+    notice.write_text("soon, perhaps")
+    until(lambda: not notice.exists())
+    assert made.states() == {instance.id: "running"}, "not understood, not done"
+    notice.write_text("terminate 120\n")
+    made.gone(instance)
 
 
 def test_a_runner_that_was_killed_leaves_no_second_process(
