@@ -18,5 +18,6 @@ def test_every_fault_has_a_name_of_its_own() -> None:
 def test_nothing_is_lost(fault: Fault, make_stack, judged, pictures, seed: int) -> None:
     with make_stack(**fault.settings) as stack:
         stack.start(workers=fault.workers)
+        fault.prepare(stack)
         runner.warm(stack, pictures)
         judged(stack, [fault], seed)

@@ -55,6 +55,10 @@ class Fault(ABC):
     def __str__(self) -> str:
         return f"{self.number:02}-{self.name}"
 
+    def prepare(self, stack: Stack) -> None:
+        """Start what it needs beyond web tiers and workers; called before the first client."""
+        return
+
     @abstractmethod
     def inject(self, stack: Stack) -> Active:
         """Begin; called in the midst of the load."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import collections
 import json
+import re
 import threading
 from typing import Any
 
 from irs.domain import tasks
 from irs.settings import Settings
 from irs.testing.proxy import Exchange
+
+_INSTANCE = re.compile(rb"<instanceId>(i-[0-9a-f]+)</instanceId>")
 
 
 class Ledger:
@@ -24,6 +27,8 @@ class Ledger:
         self._writes: collections.Counter[str] = collections.Counter()
         self._receives: collections.Counter[str] = collections.Counter()
         self._refused: collections.Counter[str] = collections.Counter()
+        self._launched: set[str] = set()
+        self._ended: set[str] = set()
 
     def hear(self, exchange: Exchange) -> None:
         """Take one answered call down."""
@@ -49,6 +54,10 @@ class Ledger:
             if "/" not in key and key.endswith(".json"):
                 with self._lock:
                     self._writes[key.removesuffix(".json")] += 1
+        elif call.operation in ("RunInstances", "TerminateInstances"):
+            with self._lock:
+                (self._launched if call.operation == "RunInstances" else self._ended).update(
+                    found.decode() for found in _INSTANCE.findall(reply.body))
 
     @property
     def accepted(self) -> dict[str, str]:
@@ -78,6 +87,18 @@ class Ledger:
         """Ids of jobs whose result somebody tried to store once more, and how often."""
         with self._lock:
             return dict(self._refused)
+
+    @property
+    def launched(self) -> set[str]:
+        """Ids of the instances that RunInstances gave; a repeated token gives the same one."""
+        with self._lock:
+            return set(self._launched)
+
+    @property
+    def terminated(self) -> set[str]:
+        """Ids of the instances that a tier ended."""
+        with self._lock:
+            return set(self._ended)
 
 
 def _taken(exchange: Exchange) -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from irs.aws import provision
 from irs.settings import Settings
@@ -15,6 +15,10 @@ from tests.conftest import Cloud
 from tests.faults.harness.ledger import Ledger
 from tests.processes import Process, Web, Worker, environment, until
 
+if TYPE_CHECKING:
+    from tests.faults.harness.hosts import Hosts
+
+T = TypeVar("T")
 #: Knobs that keep a fault short; what they scale (polls, windows, waits) stays in proportion.
 SHORT: dict[str, Any] = {
     "poll_wait": 2, "visibility_timeout": 10, "client_wait": 20, "engine_threads": 1,
@@ -41,6 +45,8 @@ class Stack:
         self.others: list[Process] = []
         #: pids that a fault ended, or let end, on purpose
         self.ended: set[int] = set()
+        #: instances and scalers, where a fault's `prepare` has started them
+        self.hosts: Hosts | None = None
         self._seed = seed
         self._proxies: dict[str, Proxy] = {}
         self._stack = ExitStack()
@@ -98,6 +104,10 @@ class Stack:
     def adopt(self, process: Process) -> None:
         """Watch, and stop in the end, a process that a fault has started."""
         self.others.append(self._owned(process))
+
+    def enter(self, context: AbstractContextManager[T]) -> T:
+        """Enter ``context``; it is left when the stack ends, before what was there already."""
+        return self._stack.enter_context(context)
 
     def end(self, process: Process, number: int) -> None:
         """Send signal ``number``, which ends ``process`` on purpose; take it out of the tiers."""
