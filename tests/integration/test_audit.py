@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -147,21 +146,3 @@ def test_audit_finds_and_repairs_what_nobody_remembers(
     until(lambda: results.read(lost) and results.read(broken), 30, "done")
     assert results.read(lost).image == "Käse.jpg"
     assert account(service)["done"] == 2
-
-
-def test_the_worst_of_a_worker_killed_with_a_client_waiting(
-        cloud: Any, make_service: Callable[..., Service], photos: dict[str, bytes]) -> None:
-    """With the default clockwork the client has its label within its own wait."""
-    service = make_service(cloud, max_batch=2)
-    web = service.web()
-    queue = Queue(service.settings, service.settings.input_queue)
-    answers: list[Any] = []
-    client = threading.Thread(target=lambda: answers.append(
-        web.upload(("rocket.jpg", photos["rocket"]))))
-    client.start()
-    # The worker that is killed: it has received the message, and never says another word.
-    until(lambda: queue.receive(1, wait=1), 20, "received")
-    service.worker()
-    client.join(70)
-    assert answers[0].status == 200
-    assert answers[0].text.startswith("(rocket, ")
