@@ -11,7 +11,6 @@ from flask import Flask
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
-from waitress.task import ThreadedTaskDispatcher
 
 from irs import errors, log
 from irs.settings import Settings
@@ -19,6 +18,7 @@ from irs.web.arrival import Bodies
 from irs.web.connection import Channel
 from irs.web.estimates import RETRY_AFTER
 from irs.web.services import KEY, Services
+from irs.web.threads import Threads
 from irs.web.uploads import request_limit
 
 _log = log.get("web")
@@ -56,10 +56,9 @@ class Acceptor(TcpWSGIServer):
         self._instant: deque[Channel] = deque()
         self._called = False
         self.bodies = Bodies(BODIES * request_limit(settings))
-        dispatcher = ThreadedTaskDispatcher()
-        dispatcher.set_thread_count(settings.max_waiting + SPARE)
         super().__init__(
-            app, sockets, True, sock, dispatcher=dispatcher, bind_socket=False,
+            app, sockets, True, sock, dispatcher=Threads(settings.max_waiting + SPARE),
+            bind_socket=False,
             sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()),
             adj=Adjustments(
                 sockets=[sock],

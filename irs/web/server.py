@@ -20,7 +20,7 @@ from typing import Any
 from flask import Flask
 from waitress import wasyncore
 
-from irs import errors, log
+from irs import errors, log, memory
 from irs.settings import Settings
 from irs.web.acceptor import Acceptor
 from irs.web.services import KEY, Services
@@ -94,6 +94,7 @@ class WebServer:
 
 def serve(app: Flask, settings: Settings) -> None:
     """Run in the main thread until SIGTERM or SIGINT."""
+    memory.frugal()
     server = WebServer(app, settings)
     with stopped_by_signals(server):
         server.run()

@@ -19,13 +19,13 @@ from typing import Any
 from celery import signals
 from celery.worker import state as worker_state
 
-from irs import errors, log
+from irs import errors, log, memory
 from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
 from irs.broker import receiver, shared
 from irs.broker.transport import finish
 from irs.settings import load
-from irs.worker import hearing, identity, memory, patience, pipeline, report
+from irs.worker import hearing, identity, patience, pipeline, report
 from irs.worker.hearing import Hearing
 from irs.worker.idle import Leaving
 
@@ -48,7 +48,7 @@ def _on_init(sender: Any = None, **_: Any) -> None:
     # Celery's own (group, map, chord_unlock, …) run whatever a message names: not from here.
     for name in [n for n in sender.app.tasks if n.startswith("celery.")]:
         sender.app.tasks.unregister(name)
-    memory.give_back()
+    memory.frugal()
     try:
         pipeline.current()
     except errors.IRSError as exc:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 #: Takes and frees 20 MB in eight threads, again and again, and prints MB that are resident in the end.
 PROGRAM = """
 import ctypes, sys, threading
-from irs.worker import memory
+from irs import memory
 if sys.argv[1] == "set":
-    memory.give_back()
+    memory.frugal()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
