@@ -23,6 +23,7 @@ from irs.settings import Settings, load
 from irs.worker import identity
 from irs.worker.decoding import Decoders
 from irs.worker.patience import Postponed
+from irs.worker.suspects import Killer, Suspects
 
 #: Seconds for one image's turn in the engine; a full queue of batches takes a few.
 ENGINE_WAIT = 60.0
@@ -45,6 +46,8 @@ class Pipeline:
         self._inputs = Objects(settings, settings.input_bucket)
         self._results = ResultStore(settings)
         # Two batches: one in the engine, and one that need not wait for anybody's next upload.
+        self._suspects = Suspects(Objects(settings, settings.output_bucket),
+                                  receives=settings.max_receive_count)
         self._announcer = Announcer(settings, crowded=lambda: backlog() >= 2 * settings.max_batch)
         self._batcher = Batcher(engine, max_batch=settings.max_batch)
         self._batcher.start()
@@ -86,7 +89,10 @@ class Pipeline:
 
     def _outcome(self, job: Job, attempt: int, started: datetime) -> Result:
         try:
-            info, predictions = self._predict(job)
+            with self._suspects.company(job.id, attempt):
+                info, predictions = self._predict(job)
+        except Killer:
+            return self._stand_back(job, attempt, started)
         except errors.Refused as exc:
             return self._failed(job, attempt, started, exc.code, str(exc))
         except errors.NoBucket:
@@ -112,6 +118,15 @@ class Pipeline:
             id=job.id, image=job.image, status=Status.DONE, attempts=attempt,
             instance=self._instance, predictions=predictions, model=self._engine.info,
             input=info, times=_times(job, started))
+
+    def _stand_back(self, job: Job, attempt: int, started: datetime) -> Result:
+        """The job has ended a worker on its own: others first, and then a name for it."""
+        if attempt < self._settings.max_receive_count:
+            _log.warning("job.stands_back", id=job.id, attempt=attempt)
+            raise Postponed("its worker ended while it ran alone")
+        _log.error("job.gave_up", id=job.id, attempt=attempt, why="its worker ended while it ran alone")
+        return self._failed(job, attempt, started, "gave_up",
+                            f"could not be classified in {attempt} attempts, some of which were cut off")
 
     def _predict(self, job: Job) -> tuple[InputInfo, tuple[Prediction, ...]]:
         data = self._inputs.get(job.key, max_bytes=self._limits.max_bytes)

@@ -131,7 +131,11 @@ def _fits(poison: poisons.Poison, result: Result | None) -> bool:
 # -- an image that kills its worker -------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KillingImage(Fault):
-    """Each worker that opens one certain image is killed, and another one is started."""
+    """Each worker that opens one certain image is killed, and another one is started.
+
+    Nine good images were sent with it, in one batch: they are received together, again and
+    again, and must not share its fate.
+    """
 
     number: int = 18
     settings: Any = field(default_factory=lambda: {"visibility_timeout": 10})
@@ -150,19 +154,24 @@ class _Killer:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._job = keys.new_id()
+        self._mates = [keys.new_id() for _ in range(9)]
         self._opened: Injection | None = None
-        self._dead = Queue(stack.settings, stack.settings.dead_letter_queue)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="killer", daemon=True)
         self.fired = 0
 
     def begin(self) -> Self:
         settings = self._stack.settings
-        key = keys.input_key(self._job, "killer.jpg")
-        Objects(settings, settings.input_bucket).put(key, poisons.good())
+        inputs, bodies = Objects(settings, settings.input_bucket), []
+        for job in (*self._mates[:4], self._job, *self._mates[4:]):
+            key = keys.input_key(job, "killer.jpg")
+            inputs.put(key, poisons.good())
+            bodies.append((task(args=[job, key], id=job), 0))
         self._opened = self._stack.proxy("worker").add(Rule(
-            service="s3", operations={"GetObject"}, target=key, action=Hang()))
-        Queue(settings, settings.input_queue).send(task(args=[self._job, key], id=self._job))
+            service="s3", operations={"GetObject"}, target=f"{settings.input_bucket}/{self._job}",
+            action=Hang()))
+        outcomes = Queue(settings, settings.input_queue).send_batch(bodies)
+        assert not any(outcomes), outcomes
         self._thread.start()
         return self
 
@@ -176,7 +185,7 @@ class _Killer:
             self._over.wait(0.01)
 
     def clear(self) -> None:
-        """Until nobody is to receive it again: it has a result, or is a dead letter."""
+        """Until it has an end, by which nobody is to receive it again."""
         store = ResultStore(self._stack.settings)
         try:
             until(lambda: store.read(self._job), 150.0, "an end of the image that kills")
@@ -185,14 +194,20 @@ class _Killer:
             self._thread.join(PATIENCE)
 
     def judge(self) -> list[str]:
-        result = ResultStore(self._stack.settings).read(self._job)
-        good = result is not None and result.error is not None and result.error.code in (
+        store = ResultStore(self._stack.settings)
+        result = store.read(self._job)
+        named = result is not None and result.error is not None and result.error.code in (
             "dead_letter", "gave_up")
-        return [] if good else [f"P5: the image that kills ended as {result}"]
+        broken = [] if named else [f"P5: the image that kills ended as {result}"]
+        for job in self._mates:
+            mate = until(lambda job=job: store.read(job), PATIENCE, "an end of a batch mate")
+            if mate.status is not Status.DONE:
+                broken.append(f"P5: a batch mate of the image that kills ended as {mate.error}")
+        return broken
 
 
 FAULTS: tuple[Fault, ...] = (
     PoisonImages(name="poison-uploaded", seconds=2.0, pairs=False, settings={"client_wait": 60}),
     StoredPoison(name="poison-stored", seconds=2.0, least=19, pairs=False),
-    KillingImage(name="image-that-kills", seconds=20.0, dead=1, least=2, images=40, pairs=False),
+    KillingImage(name="image-that-kills", seconds=20.0, least=3, images=40, pairs=False),
 )
