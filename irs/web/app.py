@@ -61,7 +61,8 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     app.after_request(_finish)
     app.before_request(_admit)
     for kind, handler in ((errors.Refused, _known), (errors.Overloaded, _known),
-                          (errors.CloudError, _cloud), (HTTPException, _http), (Exception, _bug)):
+                          (errors.CloudError, _cloud), (HTTPException, _http), (OSError, _disk),
+                          (Exception, _bug)):
         app.register_error_handler(kind, handler)
     return app
 
@@ -138,6 +139,14 @@ def _http(exc: HTTPException) -> Response | HTTPException:
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value  # Allow, WWW-Authenticate, …
     return response
+
+
+def _disk(exc: OSError) -> Response:
+    """A request that was taken and found no room for its files."""
+    if not refusals.is_no_room(exc):
+        return _bug(exc)
+    _log.warning("web.disk_full", why=str(exc))
+    return _known(refusals.no_room())
 
 
 def _bug(exc: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -71,7 +72,13 @@ class Request(HTTPRequestParser):
     def received(self, data: bytes) -> int:
         """waitress's: take bytes of the request, return how many."""
         judged = self.headers_finished
-        used: int = super().received(data)
+        try:
+            used: int = super().received(data)
+        except OSError:
+            # Nothing but the body's temporary file is touched here. On a full disk Python may
+            # not even find a directory for it, and says so in other words.
+            used = len(data)
+            self.refuse(refusals.no_room())
         self._bodies.add(self.body_bytes_received - self._counted)
         self._counted = self.body_bytes_received
         if self.error is None and self.headers_finished and not self.empty:
@@ -127,7 +134,9 @@ class Request(HTTPRequestParser):
 
     def close(self) -> None:
         """waitress's: the body is no longer needed."""
-        super().close()
+        # Closing writes what is still buffered: what found no room before has none now either.
+        with contextlib.suppress(OSError):
+            super().close()
         self._bodies.add(-self._counted)
         self._counted = 0
 

@@ -64,7 +64,8 @@ class Upload:
 
     def close(self) -> None:
         """Give the memory or the temporary file back."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # it writes first what has found no room before
+            self._file.close()
 
 
 class _Decoder(multipart.MultipartDecoder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from http import HTTPStatus
 
@@ -17,6 +18,11 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 4
 #: What a person reads where Python's own phrase says less.
 _DETAILS = {404: "no such page", 413: "the request is too large",
             431: "the request's headers are too large"}
+
+#: Of a write that finds no room: on the disk, within the quota, or for so large a file.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: Seconds after which a client may find that there is room again.
+_ROOM_AFTER = 30
 
 
 class Status(errors.IRSError):
@@ -44,6 +50,17 @@ def code_of(status: int) -> str:
 def of_status(status: int) -> errors.IRSError:
     """The refusal for an HTTP status."""
     return errors.BadRequest("bad request") if status == 400 else Status(status)
+
+
+def is_no_room(exc: OSError) -> bool:
+    """Whether a write found no room."""
+    return exc.errno in _NO_ROOM
+
+
+def no_room() -> errors.Overloaded:
+    """The refusal for a request that could not be kept on the disk."""
+    return errors.Overloaded("the service has no room on its disk for the request, try again later",
+                             retry_after=_ROOM_AFTER)
 
 
 def status(why: errors.IRSError) -> int:

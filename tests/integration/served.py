@@ -30,9 +30,9 @@ def picture() -> bytes:
     return out.getvalue()
 
 
-def form(name: str) -> tuple[bytes, dict[str, str]]:
+def form(name: str, data: bytes | None = None) -> tuple[bytes, dict[str, str]]:
     body = (f'--xyz\r\nContent-Disposition: form-data; name="myfile"; filename="{name}"\r\n\r\n'.encode()
-            + picture() + b"\r\n--xyz--\r\n")
+            + (picture() if data is None else data) + b"\r\n--xyz--\r\n")
     return body, {"Content-Type": "multipart/form-data; boundary=xyz"}
 
 

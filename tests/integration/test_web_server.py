@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -143,6 +144,28 @@ def test_a_second_signal_ends_the_drain():
         until(lambda: _refused(port))
         child.send_signal(signal.SIGTERM)
         assert child.wait(10) == 0
+
+
+def test_a_full_disk_refuses_what_it_cannot_keep():
+    with process(1.0) as (child, port):
+        before = resource.prlimit(child.pid, resource.RLIMIT_FSIZE)
+        # Every write to a file fails from now on, as on a full disk.
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+        for size in (1_100_000, 1_048_570, 5_000_000):
+            assert _upload(port, bytes(size)) == (503, "30", 1)
+        assert _upload(port, bytes(100_000)) == (415, None, 1)  # in memory, and no image
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, before)
+        assert _upload(port, bytes(1_100_000)) == (415, None, 1)
+
+
+def _upload(port: int, data: bytes) -> tuple[int, str | None, int]:
+    """Status, ``Retry-After`` and lines of the answer."""
+    body, headers = form("a.jpg", data)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("POST", "/upload", body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Retry-After"), answer.read().count(b"\n")
 
 
 @pytest.mark.parametrize(("variables", "says"), [
