@@ -13,6 +13,7 @@ from botocore.config import Config
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
+from irs import errors
 from irs.settings import Settings
 
 #: A TCP handshake inside a region takes about a millisecond; 5 s is a lost packet twice.
@@ -97,5 +98,8 @@ def store(settings: Settings, bucket: str) -> S3Store:
         options["access_key_id"] = settings.aws_access_key_id
         options["secret_access_key"] = settings.aws_secret_access_key.get_secret_value()
     else:
-        options["credential_provider"] = Boto3CredentialProvider(session(settings))
+        try:
+            options["credential_provider"] = Boto3CredentialProvider(session(settings))
+        except ValueError as exc:  # obstore's own word for a chain that found none
+            raise errors.AccessDenied("no AWS credentials found", code="NoCredentials") from exc
     return S3Store(bucket, **options)

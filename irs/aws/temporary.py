@@ -43,14 +43,19 @@ def touch(settings: Settings, queue: Queue) -> None:
         clients.client(settings, "sqs").tag_queue(QueueUrl=queue.url, Tags=tags(settings))
 
 
+def urls(settings: Settings, prefix: str) -> list[str]:
+    """The URLs of all queues whose names begin with ``prefix``."""
+    with translated(f"SQS list of {prefix}*"):
+        pages = clients.client(settings, "sqs").get_paginator("list_queues").paginate(
+            QueueNamePrefix=prefix)
+        return [url for page in pages for url in page.get("QueueUrls", ())]
+
+
 def sweep(settings: Settings, prefix: str) -> list[str]:
     """Drop the temporary queues below ``prefix`` whose owner is gone; returns their names."""
     sqs = clients.client(settings, "sqs")
     dropped = []
-    with translated(f"SQS list of {prefix}*"):
-        pages = sqs.get_paginator("list_queues").paginate(QueueNamePrefix=prefix)
-        urls = [url for page in pages for url in page.get("QueueUrls", ())]
-    for url in urls:
+    for url in urls(settings, prefix):
         name = url.rsplit("/", 1)[-1]
         try:
             with translated(f"SQS tags of {name}"):

@@ -34,7 +34,7 @@ def classify(files: tuple[Path, ...], url: str | None, wait: float, as_json: boo
     for path in files:
         if path.is_dir():
             raise click.UsageError(f"{path} is a folder; name the files in it: {path}/*")
-    service = Service(url or _own_url(), wait=wait, key=_key(own=url is None))
+    service = Service(url or own_url(), wait=wait, key=key_for(own=url is None))
     failed = 0
     with _progress(len(files)) as advance:
         for outcome in service.classify(files, on_done=advance):
@@ -46,7 +46,7 @@ def classify(files: tuple[Path, ...], url: str | None, wait: float, as_json: boo
     raise SystemExit(FAILED if failed else 0)
 
 
-def _own_url() -> str:
+def own_url() -> str:
     """Where this directory's settings put the web tier."""
     from irs import settings
 
@@ -56,7 +56,7 @@ def _own_url() -> str:
     return f"http://[{host}]:{loaded.port}" if ":" in host else f"http://{host}:{loaded.port}"
 
 
-def _key(*, own: bool) -> str | None:
+def key_for(*, own: bool) -> str | None:
     """The API key to send; a key of this service's goes to no other."""
     from irs import settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -199,6 +200,29 @@ def ready(url: str) -> bool:
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False
+
+
+def test_drills_harm_what_runs_and_see_it_heal(up: Callable[..., Up]) -> None:
+    running = up()
+    running.url()
+    before = running.everyone()["web"]
+    for name, least in (("kill-web", 1), ("duplicate", 12)):
+        done = drill(running, name, "--rate", "1", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = json.loads(done.stdout)
+        assert found["injected"] >= least
+        assert found["accepted"] == found["final"] > 0
+    assert running.processes()["web"] != before, "it really was killed"
+    assert running.end() == 0
+    done = drill(running, "kill-web")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"irs: nothing answers at .*irs up.*\n", done.stderr)
+
+
+def drill(running: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`irs drill`, typed in the directory of what runs."""
+    return subprocess.run([sys.executable, "-m", "irs", "drill", *arguments], cwd=running.directory,
+                          env=children.base_env(), capture_output=True, text=True, timeout=200, check=False)
 
 
 @LINUX

@@ -64,6 +64,10 @@ LIGHT = {
         "import irs.local",
         ("torch", "torchvision", "flask", "celery", "numpy"),
     ),
+    "drill": (
+        "import irs.drill.run, irs.drill.drills",
+        ("celery", "kombu", "flask", "torch", "torchvision", "onnxruntime", "numpy", "PIL"),
+    ),
     "cli": (
         "import runpy, sys\nsys.argv = ['irs', '--help']\n"
         "try:\n    runpy.run_module('irs', run_name='__main__')\n"
@@ -84,7 +88,8 @@ def test_a_fresh_interpreter_loads_no_more_than_it_needs(name: str) -> None:
 
 #: The house from the roof down: a room may import those of lower floors, and of its own.
 FLOORS = (
-    {"web_entry", "worker_entry", "irs.cli", "irs.__main__", "irs._upload", "irs.doctor"},
+    {"web_entry", "worker_entry", "irs.cli", "irs.__main__", "irs._upload", "irs.doctor",
+     "irs.drill"},
     {"irs.web", "irs.worker", "irs.scaler", "irs.simulate", "irs.local", "irs.testing"},
     # What looks after jobs that fell out of the queue, for the web tier and the command.
     {"irs.audit"},

@@ -268,7 +268,7 @@ FAULTS: tuple[Fault, ...] = (
     InstanceKilled(number=1, name="instance-killed"),
     ScalerDies(number=10, name="scaler-dies-before-record", point="record"),
     ScalerDies(number=10, name="scaler-dies-before-launch", point="launch"),
-    ScalerDies(number=10, name="scaler-dies-before-answer", point="answer"),
+    ScalerDies(number=10, name="scaler-dies-before-answer", point="answer", short=True),
     LeaderKilled(number=11, name="leader-killed"),
     LeaderFrozen(number=11, name="leader-frozen"),
     _refused("no-capacity", 500, "InsufficientInstanceCapacity"),
