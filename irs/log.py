@@ -28,7 +28,8 @@ def configure(level: str = "INFO", fmt: str = "pretty") -> None:
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
+        # A cached logger would keep the settings of its first line for ever; that costs 2 us a line.
+        cache_logger_on_first_use=False,
     )
     # Without local variables: they hold file names, keys, images and credentials.
     frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from irs import settings as settings_module
 from irs.settings import Settings
@@ -49,6 +51,30 @@ def _clean_slate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     settings_module.load.cache_clear()
     yield
     settings_module.load.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _clean_logs() -> Iterator[None]:
+    """No handlers, levels and formats of the last test's, nor of what a module configured."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {logger: logger.level for logger in logging.Logger.manager.loggerDict.values()
+              if isinstance(logger, logging.Logger)}
+    structlog.reset_defaults()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for logger in logging.Logger.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.setLevel(levels.get(logger, logging.NOTSET))
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def events() -> Iterator[list[Any]]:
+    """What is logged, each line as a dictionary with ``event`` and ``log_level``."""
+    with structlog.testing.capture_logs() as captured:
+        yield captured
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,27 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
-import structlog
 
 from irs import log
-
-
-@pytest.fixture(autouse=True)
-def _restore() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    noisy = {name: logging.getLogger(name).level
-             for name in ("botocore", "boto3", "urllib3", "PIL", "hypercorn", "waitress.queue")}
-    yield
-    root.handlers[:], root.level = handlers, level
-    for name, before in noisy.items():
-        logging.getLogger(name).setLevel(before)
-    structlog.reset_defaults()
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -90,12 +91,12 @@ def test_no_more_than_the_most_and_the_rest_waits_its_turn(threads: Threads) -> 
     assert threads.count == 3
 
 
-def test_a_defect_costs_no_thread(threads: Threads, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_defect_costs_no_thread(threads: Threads, events: list[Any]) -> None:
     run(threads, Task(breaks=True))
     until(lambda: threads._idle)
     run(threads, Task())
     assert threads.count == 1
-    assert "web.bug" in capsys.readouterr().out
+    assert [e["event"] for e in events] == ["web.bug"]
 
 
 def test_without_work_a_thread_ends_and_the_next_task_has_a_new_one() -> None:
