@@ -34,8 +34,9 @@ from irs.testing.proxy import Exchange, Proxy
 #: in November 2026: SQS standard $0.40 a million, S3 Standard PUT/LIST $5 and GET $0.40.
 PRICES = {"sqs": 0.40e-6, "PutObject": 5e-6, "ListObjectsV2": 5e-6, "GetObject": 0.40e-6,
           "HeadObject": 0.40e-6}
-#: Objects of one process that may each ask once for a queue's URL (senders, counters, sweeps).
-USERS = 3
+#: Threads of one process that may ask for a queue's URL before the first has it (the reply to
+#: one serves all that come later).
+ASKING = 2
 #: What must hold: SQS calls an image over both queues and all tiers; S3 calls an image,
 #: exactly; SQS calls a minute of a process at rest.
 BUDGETS = {"sqs_per_image": 0.8, "s3_per_image": 3.0, "idle_sqs_per_minute": 6.0}
@@ -108,7 +109,7 @@ def measure(options: argparse.Namespace, files: list[bytes]) -> dict[str, Any]:
         time.sleep(options.idle)  # the measurement itself: calls of a service left alone
         idle = {name: counter.take() for name, counter in counters.items()}
     again = {f"{name} {queue}" for name, counter in counters.items()
-             for queue, n in counter.resolved.items() if n > USERS}
+             for queue, n in counter.resolved.items() if n > ASKING}
     return figures(load, idle, options) | {"resolved_again": sorted(again)}
 
 

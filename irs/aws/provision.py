@@ -66,6 +66,7 @@ def _bucket(settings: Settings, name: str, create: bool) -> Finding:
 
 def _queue(queue: Queue, create: bool, attributes: dict[str, str]) -> Finding:
     label = f"queue {queue.name}"
+    queue.forget_url()  # what was there once is not what is asked
     try:
         _ = queue.url
         return Finding(name=label, ok=True, detail="there")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,19 @@ class Depth:
     delayed: int
 
 
+class _Address:
+    """A queue's URL, once somebody has asked for it."""
+
+    def __init__(self) -> None:
+        self.url: str | None = None
+
+
+@functools.lru_cache(maxsize=256)
+def _address(settings: Settings, name: str) -> _Address:
+    """All of a process's objects for a queue share it: GetQueueUrl is a call like any other."""
+    return _Address()
+
+
 class Queue:
     """One queue by name. Every method raises `irs.errors.CloudError` and its children."""
 
@@ -51,7 +65,9 @@ class Queue:
         #: seconds of one long poll
         self.poll_wait = settings.poll_wait
         self._settings = settings
-        self._url = url
+        self._address = _address(settings, name)
+        if url is not None:
+            self._address.url = url
         self._sqs = clients.client(settings, "sqs")
         # A stalled poll is the receive loop's to retry, with its own record of it.
         self._poller = clients.client(
@@ -59,15 +75,21 @@ class Queue:
 
     @property
     def url(self) -> str:
-        """The queue's URL (GetQueueUrl once); raises `errors.NotFound`."""
-        if self._url is None:
-            with translated(f"SQS queue {self.name}"):
-                self._url = self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
-        return self._url
+        """The queue's URL (GetQueueUrl, once a process); raises `errors.NotFound`."""
+        found = self._address.url
+        if found is None:
+            # Without a lock: where SQS hangs, one after the other would wait for all before it.
+            found = self._address.url = self._find()
+        return found
+
+    def _find(self) -> str:
+        with translated(f"SQS queue {self.name}"):
+            url: str = self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
+        return url
 
     def forget_url(self) -> None:
         """Look the URL up again at the next call (the queue was deleted and made anew)."""
-        self._url = None
+        self._address.url = None
 
     # -- sending -------------------------------------------------------------------------
     def send(self, body: str, *, delay: int = 0) -> None:
@@ -158,16 +180,17 @@ class Queue:
     def create(self, attributes: Mapping[str, str] | None = None,
                tags: Mapping[str, str] | None = None) -> None:
         """Create the queue, or set ``attributes`` where it is there already."""
-        with translated(f"SQS create {self.name}"):
-            try:
-                self._url = self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
-            except self._sqs.exceptions.QueueDoesNotExist:
+        try:
+            self._address.url = self._find()
+        except errors.NotFound:
+            with translated(f"SQS create {self.name}"):
                 answer = self._sqs.create_queue(
                     QueueName=self.name, Attributes=dict(attributes or {}), tags=dict(tags or {}))
-                self._url = answer["QueueUrl"]
-            else:
-                if attributes:
-                    self._sqs.set_queue_attributes(QueueUrl=self._url, Attributes=dict(attributes))
+            self._address.url = answer["QueueUrl"]
+            return
+        if attributes:
+            with translated(f"SQS create {self.name}"):
+                self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes=dict(attributes))
 
     def drop(self) -> None:
         """Delete the queue; one that is not there is no error."""
@@ -176,6 +199,8 @@ class Queue:
                 self._sqs.delete_queue(QueueUrl=self.url)
         except errors.NotFound:
             return
+        finally:
+            self.forget_url()
 
     def redrive_to(self, dead: Queue, receives: int) -> None:
         """Send messages received ``receives`` times without a delete to ``dead``."""

@@ -27,8 +27,9 @@ _FORGOTTEN = 3600.0
 #: Seconds without a look after which counting begins anew: what was done meanwhile came
 #: over all that time, and is no burst of now.
 GAP = 60.0
-#: Seconds for which fewer messages must have come than were counted, before it is believed
-#: that some have left the queue in another way: purged, expired, dead letters.
+#: Seconds for which fewer messages must have come, or been finished, than were counted,
+#: before that is believed: some left the queue in another way (purged, expired, dead
+#: letters), or a worker became slower than was guessed ahead.
 SHORT = 30.0
 #: Weight of the newest figure in the estimate of the service time.
 _WEIGHT = 0.3
@@ -48,6 +49,24 @@ class _Seen:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Short:
+    """A count that is too high: since when without a break, and by how much at least."""
+
+    since: datetime | None = None
+    by: int = 0
+
+    def told(self, by: int, now: datetime) -> tuple[_Short, int]:
+        """It is too high ``by`` so much (0 or less: it is not), and what of it is to be believed."""
+        if by <= 0:
+            return _Short(), 0
+        least = by if self.since is None else min(self.by, by)
+        since = self.since or now
+        if now - since < timedelta(seconds=SHORT):
+            return _Short(since=since, by=least), 0
+        return _Short(), least
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
     """What the reports so far add up to; a fresh one knows nothing."""
 
@@ -62,11 +81,11 @@ class Known:
     arrived: int = 0
     #: how late the counts are
     lag: Lag = field(default_factory=Lag)
-    #: messages that left the queue in another way than being finished
+    #: messages that left the queue in another way than being finished, or were never there
     lost: int = 0
-    #: since when fewer seem to have come than were counted, and by how many at least
-    short_since: datetime | None = None
-    short: int = 0
+    #: how many fewer seem to have come than were counted, and to be finished than was guessed
+    short: _Short = field(default_factory=_Short)
+    over: _Short = field(default_factory=_Short)
     #: when reports were last looked at
     at: datetime | None = None
     #: seconds that an image takes an instance; None: no worker has said
@@ -137,7 +156,9 @@ def fold(known: Known, reports: Sequence[Report], *, backlog: int, now: datetime
                 for r in reports if r.running)
     done = round((late.finished(then.timestamp()) if late.seconds else finished) + ahead)
     boots, billed = _boots(known, reports, lives or {})
-    probably = max(known.probably_finished, done)
+    over, never = known.over.told(known.probably_finished - done, now)
+    known = replace(known, over=over, lost=known.lost + never)
+    probably = max(known.probably_finished - never, done)
     return replace(
         _arrivals(known, probably + backlog, now), at=now, since=since, finished=finished,
         probably_finished=probably, lag=late, workers=workers,
@@ -146,15 +167,9 @@ def fold(known: Known, reports: Sequence[Report], *, backlog: int, now: datetime
 
 def _arrivals(known: Known, seen: int, now: datetime) -> Known:
     """``known`` with ``seen`` messages finished or waiting: the arrivals never fall."""
-    short = known.arrived - seen - known.lost
-    if short <= 0:
-        return replace(known, arrived=seen + known.lost, short_since=None, short=0)
-    if known.short_since is None:
-        return replace(known, short_since=now, short=short)
-    least = min(known.short, short)
-    if now - known.short_since < timedelta(seconds=SHORT):
-        return replace(known, short=least)
-    return replace(known, lost=known.lost + least, short_since=None, short=0)
+    short, gone = known.short.told(known.arrived - seen - known.lost, now)
+    return replace(known, arrived=max(known.arrived, seen + known.lost), lost=known.lost + gone,
+                   short=short)
 
 
 def _follow(before: _Seen | None, report: Report, since: datetime) -> tuple[_Seen, int]:

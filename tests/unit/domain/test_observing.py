@@ -108,6 +108,22 @@ def test_what_is_guessed_ahead_is_bounded_and_never_comes_twice() -> None:
     assert (known.finished, known.arrived) == (230, 230)
 
 
+def test_a_guess_that_went_wrong_hides_nothing_for_long() -> None:
+    """A burst's end: 20 more were guessed than there were; half a minute later all are seen."""
+    known = fold(Known(), [report(when=0, began=-10, done=0)], backlog=100, now=at(0))
+    for second in range(3, 14, 3):
+        busy = report(when=10 * (second // 10), began=-10, done=10 * (second // 10) * 8, running=1)
+        known = fold(known, [busy], backlog=100 - 8 * second, now=at(second))
+    known = fold(known, [report(when=10, began=-10, done=80, running=1)], backlog=0, now=at(15))
+    assert (known.arrived, known.left) == (120, 120)
+    idle = report(when=20, began=-10, done=100)
+    for second in range(20, 51, 3):
+        known = fold(known, [idle], backlog=0, now=at(second))
+        assert (known.arrived, known.left) == (120, 120), "neither count ever falls"
+    known = fold(known, [report(when=60, began=-10, done=104)], backlog=3, now=at(60))
+    assert (known.arrived, known.left) == (127, 124)
+
+
 def test_messages_that_leave_the_queue_undone_do_not_hide_those_that_come() -> None:
     """A purge of ten thousand: after half a minute arrivals are seen again."""
     known = fold(Known(), [], backlog=10_000, now=at(0))

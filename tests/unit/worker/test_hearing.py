@@ -71,7 +71,7 @@ def test_looks_that_are_late_each_time_still_count(ear: Ear) -> None:
 
 @pytest.mark.parametrize("draining", [False, True])
 def test_a_deaf_worker_ends_itself_unless_it_drains(
-        ear: Ear, draining: bool, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+        ear: Ear, draining: bool, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
     class Drain:
         began = False
 
@@ -101,4 +101,4 @@ def test_a_deaf_worker_ends_itself_unless_it_drains(
         with pytest.raises(Ended):
             watch.run()
     assert exits == ([] if draining else [EXIT])
-    assert ("worker.deaf" in caplog.text) is not draining
+    assert [e["event"] for e in events] == ([] if draining else ["worker.deaf"])

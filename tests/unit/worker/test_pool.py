@@ -61,11 +61,12 @@ class Message:
     ("on_invalid_task", lambda m: (None, m, ValueError("x"))),
 ])
 def test_what_cannot_be_read_is_left_to_the_dead_letter_queue(
-        name: str, arguments: Any, caplog: pytest.LogCaptureFixture) -> None:
+        name: str, arguments: Any, events: list[Any]) -> None:
     consumer = Consumer.__new__(Consumer)
     consumer.connection_errors = ()
     message = Message()
     getattr(consumer, name)(*arguments(message))
     assert message.settled == ["reject"]
-    assert "secret.jpg" not in caplog.text
-    assert not any(record.exc_info for record in caplog.records)
+    assert [event["event"] for event in events] == ["task.refused"]
+    assert "secret.jpg" not in str(events)
+    assert not any("exc_info" in event for event in events)
