@@ -223,7 +223,8 @@ class Channel(ControlChannel):
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         source = self._source(delivery_tag)
         if source is not None:
-            shared.settler().delete(source, delivery_tag)
+            task = self.qos.get(delivery_tag).headers.get("id")
+            shared.settler().delete(source, delivery_tag, task if isinstance(task, str) else "")
             self.qos.ack(delivery_tag)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from irs import errors, log
 from irs.aws.queues import BATCH, Queue
 
 #: Seconds that a delete waits for company. Far below the visibility timeout, which is
 #: all that a delete has to beat.
-LINGER = 0.3
+LINGER = 0.5
 #: Tries of one batch, and seconds between them: a message that cannot be deleted in this
 #: time comes back, finds its result stored, and is deleted then.
 TRIES = 4
@@ -24,36 +24,43 @@ PAUSE = 0.5
 
 _log = log.get("broker")
 
-_DELETE = -1
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    receipt: str
+    #: until it is visible again; None: delete it
+    seconds: int | None
+    task: str
+    #: `time.monotonic`
+    since: float
 
 
 class Settler:
     """Settles deliveries: `delete` them or `release` them. Neither waits nor raises."""
 
     def __init__(self) -> None:
-        self._pending: dict[Queue, list[tuple[str, int]]] = defaultdict(list)
+        self._pending: dict[Queue, list[_Entry]] = {}
         self._changed = threading.Condition()
-        self._before: Callable[[], object] | None = None
+        self._before: Callable[[Collection[str]], object] | None = None
         self._busy = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="broker-settler", daemon=True)
         self._thread.start()
 
-    def precede(self, before: Callable[[], object] | None) -> None:
-        """Call ``before`` ahead of each batch of deletes.
+    def precede(self, before: Callable[[Collection[str]], object] | None) -> None:
+        """Call ``before`` with the ids of the tasks ahead of each batch of deletes.
 
         For what must have happened when a message is gone, gathered as deletes are. It must
         come back in a few seconds, whatever the cloud does.
         """
         self._before = before
 
-    def delete(self, queue: Queue, receipt: str) -> None:
-        """The message is done with."""
-        self._add(queue, receipt, _DELETE)
+    def delete(self, queue: Queue, receipt: str, task: str = "") -> None:
+        """The message, which held this task, is done with."""
+        self._add(queue, _Entry(receipt, None, task, time.monotonic()))
 
     def release(self, queue: Queue, receipt: str, seconds: int) -> None:
         """The message becomes visible again in ``seconds``."""
-        self._add(queue, receipt, max(0, seconds))
+        self._add(queue, _Entry(receipt, max(0, seconds), "", time.monotonic()))
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything is settled; False when ``timeout`` seconds were not enough."""
@@ -69,40 +76,56 @@ class Settler:
             self._closing = True
             self._changed.notify_all()
 
-    def _add(self, queue: Queue, receipt: str, seconds: int) -> None:
+    def _add(self, queue: Queue, entry: _Entry) -> None:
         with self._changed:
-            self._pending[queue].append((receipt, seconds))
+            self._pending.setdefault(queue, []).append(entry)
             self._changed.notify_all()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._pending or self._closing)
-                if not self._pending:
-                    return
-                if not self._closing and not any(len(v) >= BATCH for v in self._pending.values()):
-                    self._changed.wait(LINGER)
-                work, self._pending = self._pending, defaultdict(list)
-                self._busy = True
-            self._precede()
-            for queue, entries in work.items():
+        while work := self._take():
+            for queue, entries in work:
+                self._precede(entries)
                 self._settle(queue, entries)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
 
-    def _precede(self) -> None:
+    def _take(self) -> list[tuple[Queue, list[_Entry]]]:
+        """What is due, once something is; nothing when it is time to end."""
+        with self._changed:
+            while not (due := {queue: count for queue in self._pending if (count := self._due(queue))}):
+                if self._closing and not self._pending:
+                    return []
+                oldest = min((entries[0].since for entries in self._pending.values()), default=None)
+                self._changed.wait(None if oldest is None
+                                   else max(0.0, oldest + LINGER - time.monotonic()))
+            work = [(queue, self._pending[queue][:count]) for queue, count in due.items()]
+            for queue, count in due.items():
+                self._pending[queue] = self._pending[queue][count:]
+                if not self._pending[queue]:
+                    del self._pending[queue]
+            self._busy = True
+            return work
+
+    def _due(self, queue: Queue) -> int:
+        """Entries to settle now: full calls at once, the rest after a while."""
+        entries = self._pending[queue]
+        if self._closing or time.monotonic() >= entries[0].since + LINGER:
+            return len(entries)
+        return len(entries) // BATCH * BATCH
+
+    def _precede(self, entries: Sequence[_Entry]) -> None:
         if self._before is None:
             return
         try:
-            self._before()
+            self._before({entry.task for entry in entries if entry.seconds is None})
         except Exception:
             # A defect there must not end the thread that settles everything.
             _log.exception("broker.precede_error")
 
-    def _settle(self, queue: Queue, entries: Sequence[tuple[str, int]]) -> None:
-        deletes = [receipt for receipt, seconds in entries if seconds == _DELETE]
-        releases = [(receipt, seconds) for receipt, seconds in entries if seconds != _DELETE]
+    def _settle(self, queue: Queue, entries: Sequence[_Entry]) -> None:
+        deletes = [entry.receipt for entry in entries if entry.seconds is None]
+        releases = [(entry.receipt, entry.seconds) for entry in entries if entry.seconds is not None]
         for start in range(0, len(deletes), BATCH):
             self._try(queue.delete_batch, deletes[start:start + BATCH], queue, "delete")
         for start in range(0, len(releases), BATCH):

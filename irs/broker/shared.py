@@ -11,7 +11,7 @@ from irs.broker.settle import Settler
 from irs.settings import Settings
 
 #: Seconds that a task waits for company in a crowd, which waits far longer for its results.
-LINGER = 0.1
+LINGER = 0.25
 #: So many clients that wait for results are a crowd: several batches of the engine's.
 CROWD = 30
 

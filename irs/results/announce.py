@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -27,9 +27,12 @@ from irs.settings import Settings
 KNOWN = 256
 #: Results in one private message, far below its size limit.
 PACKED = 64
-#: Seconds that a private announcement waits for company where it is crowded, and a public
-#: one always: a client waits for the first, nobody for the second.
-PRIVATE_LINGER, PUBLIC_LINGER = 0.1, 0.25
+#: Seconds that a private announcement waits at most for `COMPANY` where it is crowded, and a
+#: public one always: a client waits for the first, nobody for the second.
+PRIVATE_LINGER, PUBLIC_LINGER = 0.3, 0.5
+#: Results in one private message where it is crowded: a slow worker's take as many calls as
+#: a fast one's.
+COMPANY = 10
 #: Announcements that may wait to be sent; the oldest are dropped while SQS is away for long.
 MOST = 5_000
 #: Seconds for which `Announcer.flush` waits for a send under way. A call that stalls costs
@@ -77,8 +80,8 @@ class Announcer:
         self._crowded = crowded
         self._changed = threading.Condition()
         self._posted = 0
-        #: number of the oldest announcement of the send under way, and when that began
-        self._sending: tuple[int, float] | None = None
+        #: the announcements of the send under way, and when that began
+        self._sending: tuple[Sequence[_Item], float] = ((), 0.0)
         #: all up to this number go out at once
         self._hurry = 0
         self._thread: threading.Thread | None = None
@@ -94,12 +97,19 @@ class Announcer:
             self._post(self._private, result.id, _ascii(result.as_dict()), reply_to)
         self._post(self._public, result.id, _ascii(result.announcement()), None)
 
-    def flush(self, timeout: float = PATIENCE) -> bool:
-        """Send what has been announced so far; False where that takes longer than ``timeout`` s."""
+    def flush(self, jobs: Collection[str] | None = None, timeout: float = PATIENCE) -> bool:
+        """Send what has been announced of these ``jobs`` (ids), or so far where there are none given.
+
+        False where that takes longer than ``timeout`` seconds.
+        """
         with self._changed:
-            mine = self._hurry = self._posted
+            mine = max((item.number for items in (self._private, self._public, self._sending[0])
+                        for item in items if jobs is None or item.job_id in jobs), default=0)
+            if mine == 0:
+                return True
+            self._hurry = max(self._hurry, mine)
             self._changed.notify_all()
-            if self._sending is not None and self._clock() - self._sending[1] > timeout:
+            if self._sending[0] and self._clock() - self._sending[1] > timeout:
                 return False  # it stalls, and who came before has waited for it
             return self._changed.wait_for(lambda: self._oldest() > mine, timeout)
 
@@ -123,7 +133,7 @@ class Announcer:
     def _oldest(self) -> float:
         """Number of the oldest announcement that is not out."""
         first = [pending[0].number for pending in (self._private, self._public) if pending]
-        return min([*first, self._sending[0]] if self._sending else first, default=float("inf"))
+        return min([*first, *(item.number for item in self._sending[0])], default=float("inf"))
 
     # -- the thread ------------------------------------------------------------------------
     def _run(self) -> None:
@@ -136,7 +146,7 @@ class Announcer:
                     # A defect must not end the thread that announces everything else.
                     _log.exception("announce.error")
             with self._changed:
-                self._sending = None
+                self._sending = ((), 0.0)
                 self._changed.notify_all()
 
     def _take(self) -> tuple[list[_Item], list[_Item]]:
@@ -144,26 +154,26 @@ class Announcer:
         with self._changed:
             while True:
                 now = self._clock()
-                wait = min(self._due(self._private, PRIVATE_LINGER if self._crowded() else 0.0, PACKED),
-                           self._due(self._public, PUBLIC_LINGER, BATCH)) - now
-                if wait <= 0:
+                linger = PRIVATE_LINGER if self._crowded() else 0.0
+                private = self._due(self._private, linger, COMPANY, now)
+                public = self._due(self._public, PUBLIC_LINGER, BATCH, now)
+                if private or public:
                     break
-                self._changed.wait(min(wait, threading.TIMEOUT_MAX))
-            public = self._due(self._public, PUBLIC_LINGER, BATCH) <= now
-            private, rest = list(self._private), list(self._public) if public else []
-            self._private.clear()
-            if public:
-                self._public.clear()
-            self._sending = (min(item.number for item in (*private, *rest)), now)
-            return private, rest
+                wait = min((pending[0].since + longest - now for pending, longest in
+                            ((self._private, linger), (self._public, PUBLIC_LINGER)) if pending),
+                           default=threading.TIMEOUT_MAX)
+                self._changed.wait(wait)
+            taken = ([self._private.popleft() for _ in range(private)],
+                     [self._public.popleft() for _ in range(public)])
+            self._sending = ((*taken[0], *taken[1]), now)
+            return taken
 
-    def _due(self, pending: deque[_Item], linger: float, full: int) -> float:
-        """When what is pending has to go."""
-        if not pending:
-            return float("inf")
-        if len(pending) >= full or pending[0].number <= self._hurry:
-            return float("-inf")
-        return pending[0].since + linger
+    def _due(self, pending: deque[_Item], linger: float, full: int, now: float) -> int:
+        """How many of what is pending have to go: those in a hurry, and as fill their calls."""
+        if pending and pending[0].since + linger <= now:
+            return len(pending)
+        hurried = sum(item.number <= self._hurry for item in pending)
+        return min(len(pending), max(-(-hurried // full), len(pending) // full) * full)
 
     def _tell_waiting(self, items: Sequence[_Item]) -> None:
         by_queue: dict[str, list[_Item]] = {}

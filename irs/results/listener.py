@@ -83,6 +83,8 @@ class Listener:
         self.address = f"{reply_prefix(settings)}{uuid.uuid4().hex[:12]}"
         #: `time.monotonic` of the last answered receive; 0 before the first
         self.last_success = 0.0
+        #: the same of the last result that was announced
+        self.last_result = 0.0
         self._waiters: dict[str, list[Waiter]] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -203,6 +205,7 @@ class Listener:
         except (ValueError, TypeError, RecursionError) as exc:
             _log.warning("listener.garbage", why=str(exc))
             return
+        self.last_result = time.monotonic()
         for result in results:
             if self._told is not None:
                 self._told(result)

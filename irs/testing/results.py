@@ -41,7 +41,7 @@ class MemoryListener:
 
     def __init__(self, address: str = "memory-web-0") -> None:
         self.address = address
-        self.last_success = 0.0
+        self.last_success = self.last_result = 0.0
         self.started = self.closed = False
         self._waiters: dict[str, list[Waiter]] = {}
         self._lock = threading.Lock()
@@ -78,6 +78,7 @@ class MemoryListener:
 
     def announce(self, result: Result) -> None:
         """A result arrives."""
+        self.last_result = time.monotonic()
         with self._lock:
             waiting = list(self._waiters.get(result.id, ()))
         for waiter in waiting:

@@ -68,6 +68,7 @@ class Announcements(Protocol):
 
     address: str
     last_success: float
+    last_result: float
 
     def start(self) -> None: ...
     def close(self) -> None: ...
@@ -190,6 +191,11 @@ class Cloud:
     def heard(self) -> float | None:
         """`time.monotonic` of the listener's last success; None before the first."""
         return (self._listener.last_success or None) if self._started and self._listener else None
+
+    @property
+    def told(self) -> float | None:
+        """The same of the last result that was announced."""
+        return (self._listener.last_result or None) if self._started and self._listener else None
 
     def warm(self) -> None:
         """Build everything now, in a thread; what fails is tried again by the first request."""

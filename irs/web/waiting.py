@@ -13,9 +13,10 @@ from irs import errors, log
 from irs.domain.jobs import Result
 from irs.web.cloud import Cloud, Waiter
 
-#: Seconds between a waiter's looks at the result store. The first comes after `LOOK`;
-#: while announcements do arrive, each pause is half as long again as the one before, up
-#: to `LOOK_MOST`: four hundred waiters must not turn a long queue into a storm of GETs.
+#: Seconds between a waiter's looks at the result store. The first comes after `LOOK` of
+#: silence, and after `LOOK_MOST` while other clients' results are announced: as a rule its
+#: turn has not come. While the queue is heard, each pause is half as long again as the one
+#: before: four hundred waiters must not turn a long queue into a storm of GETs.
 LOOK, LOOK_MOST = 3.0, 10.0
 #: Seconds without an answered receive after which announcements count as silent: a
 #: long poll (20 s at most) and its stall.
@@ -112,24 +113,31 @@ class Waiting:
     def until(self, jobs: Sequence[Pending], seconds: float, gone: Callable[[], bool]) -> None:
         """Return when all ``jobs`` have results, the time is up, or nobody waits any more."""
         announced = all(job.number is not None for job in jobs)
-        end = self._clock() + seconds
+        began = self._clock()
+        end = began + seconds
         pause = LOOK if announced else LOOK / 3
-        next_look = self._clock() + pause
+        next_look = began + pause
         while (waiting := [job for job in jobs if job.result is None]) and not gone():
             now = self._clock()
             left = min(end, self._drain.answer_by) - now
             if left <= 0:
                 return
-            if now >= next_look:
+            if announced and next_look <= now < began + LOOK_MOST and self._moves():
+                next_look = min(began + LOOK_MOST, now + SLICE)
+            elif now >= next_look:
                 self._look(waiting)
                 if announced and not self._silent():
                     pause = min(LOOK_MOST, pause * 1.5)
                 next_look = now + pause
             waiting[0].waiter.wait(min(left, SLICE, max(0.0, next_look - now)))
 
+    def _moves(self) -> bool:
+        told = self._cloud.told
+        return told is not None and self._clock() - told < LOOK
+
     def _silent(self) -> bool:
         heard = self._cloud.heard
-        return heard is None or time.monotonic() - heard > SILENT
+        return heard is None or self._clock() - heard > SILENT
 
     def _look(self, waiting: Sequence[Pending]) -> None:
         """Read the store beside the wait, so that a stalled S3 holds nobody's answer up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import UTC, datetime
 
@@ -54,9 +54,9 @@ class Pipeline:
         #: `time.monotonic` of the last task that began or ended
         self.last_activity = time.monotonic()
 
-    def announced(self) -> None:
-        """Return when what is done has been announced, or that takes too long."""
-        self._announcer.flush()
+    def announced(self, jobs: Collection[str] | None = None) -> None:
+        """Return when these (ids; None: all that is done) have been announced, or that takes too long."""
+        self._announcer.flush(jobs)
 
     def close(self) -> None:
         """Finish what is in the engine, and say so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 import pytest
 
@@ -36,25 +37,48 @@ def test_deletes_travel_in_batches_of_ten() -> None:
     assert settler.flush(5)
     settler.close(5)
     assert queue.bodies() == []
-    # Ten a call; the settler may have begun with what was there first.
-    assert 3 <= plan.calls["delete_batch"] <= 6
+    assert plan.calls["delete_batch"] == 3
 
 
 def test_what_must_come_first_comes_first_and_its_failure_keeps_nothing_back() -> None:
     queue = MemoryQueue()
-    left: list[int] = []
+    left: list[tuple[int, set[str]]] = []
 
-    def before() -> None:
-        left.append(queue.depth().in_flight)
+    def before(tasks: Collection[str]) -> None:
+        left.append((queue.depth().in_flight, set(tasks)))
         raise ValueError("a defect")
 
     settler = Settler()
     settler.precede(before)
-    for receipt in received(queue, 3):
-        settler.delete(queue, receipt)
+    for receipt, task in zip(received(queue, 3), "abc", strict=True):
+        settler.delete(queue, receipt, task)
     settler.close(5)
-    assert left[0] == 3
+    assert left == [(3, {"a", "b", "c"})]
     assert queue.bodies() == []
+
+
+def test_a_full_call_goes_at_once_and_the_rest_waits_for_company(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "LINGER", 3600)
+    asked, full = [], threading.Event()
+
+    class Queue:
+        name = "counted"
+
+        def delete_batch(self, receipts: list[str]) -> list[None]:
+            asked.append(list(receipts))
+            full.set()
+            return [None] * len(receipts)
+
+    settler, queue = Settler(), Queue()
+    for number in range(13):
+        settler.delete(queue, str(number))
+    assert full.wait(10)
+    assert asked == [[str(number) for number in range(10)]]
+    assert not settler.flush(0.05)
+    settler.close(0)
+    settler._thread.join(10)
+    assert asked[1:] == [["10", "11", "12"]]
 
 
 def test_a_release_makes_visible_when_it_says() -> None:

@@ -108,6 +108,22 @@ def test_a_lone_announcement_needs_no_flush(queues: Queues) -> None:
         time.sleep(0.005)
 
 
+def test_a_flush_of_some_fills_calls_and_leaves_the_rest_to_wait_for_company(
+        queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announce, "PUBLIC_LINGER", 3600)
+    announcer, results = Announcer(SETTINGS), [done() for _ in range(13)]
+    for result in results[:4]:
+        announcer.announce(result, None)
+    assert announcer.flush([results[1].id], timeout=30)
+    public = queues[SETTINGS.output_queue]
+    assert len(public.bodies()) == 4, "one call takes ten"
+    assert announcer.flush([results[1].id, "nobody's"])
+    for result in results[4:]:
+        announcer.announce(result, None)
+    assert announcer.flush([results[-1].id], timeout=30)
+    assert [json.loads(body)["id"] for body in public.bodies()] == [r.id for r in results]
+
+
 class Stalled:
     """A reply queue that keeps its caller until it is let go."""
 
@@ -125,14 +141,14 @@ def test_a_stalled_queue_holds_up_one_flush_and_none_after_it(queues: Queues) ->
     announcer = Announcer(SETTINGS, clock=lambda: clock.now().timestamp())
     announcer.announce(done(), REPLY)
     assert stalled.entered.wait(10)
-    assert not announcer.flush(0.01)
+    assert not announcer.flush(timeout=0.01)
     clock.advance(60)
     began = time.monotonic()
-    assert not announcer.flush(30)
+    assert not announcer.flush(timeout=30)
     assert time.monotonic() - began < 10
     stalled.release.set()
     deadline = time.monotonic() + 10
-    while not announcer.flush(30):  # until the stalled call has come back
+    while not announcer.flush(timeout=30):  # until the stalled call has come back
         assert time.monotonic() < deadline
         time.sleep(0.005)
     assert len(queues[SETTINGS.output_queue].bodies()) == 1
@@ -150,7 +166,7 @@ def test_no_more_than_so_many_wait(queues: Queues, monkeypatch: pytest.MonkeyPat
     for result in waiting:
         announcer.announce(result, None)
     stalled.release.set()
-    assert announcer.flush(30)
+    assert announcer.flush(timeout=30)
     told = [json.loads(body)["id"] for body in queues[SETTINGS.output_queue].bodies()]
     assert told[-3:] == [result.id for result in waiting[-3:]]
     assert waiting[0].id not in told

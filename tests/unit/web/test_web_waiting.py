@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from werkzeug.datastructures import Headers
@@ -11,7 +11,7 @@ from irs.web import preferences
 from irs.web.estimates import Estimates
 from irs.web.outcomes import Outcome, Place, overall
 from irs.web.probe import Probe
-from irs.web.waiting import Drain, Gate
+from irs.web.waiting import Drain, Gate, Pending, Waiting
 
 
 class Clock:
@@ -173,3 +173,44 @@ def test_the_line_of_a_queued_job(place, line):
 
 def test_overall_of_one_queued():
     assert overall([QUEUED]) == 202
+
+
+class Announcing:
+    """A cloud in which time passes while one waits, and a result is announced every so often."""
+
+    def __init__(self, clock: Clock, *, every: float | None) -> None:
+        self.looks: list[float] = []
+        self.pool, self.results = self, self
+        self.result = None
+        self._clock, self._every = clock, every
+
+    @property
+    def heard(self) -> float:
+        return self._clock.now
+
+    @property
+    def told(self) -> float | None:
+        return None if self._every is None else self._clock.now // self._every * self._every
+
+    def wait(self, timeout: float) -> None:
+        self._clock.now += max(timeout, 0.01)
+
+    def submit(self, read, job):
+        self.looks.append(self._clock.now - 100)
+        done = Future()
+        done.set_result(None)
+        return done
+
+
+@pytest.mark.parametrize(("every", "number", "looks"), [
+    (None, 7, [3, 7.5, 14.25, 24.25]),
+    (8.0, 7, [3, 7.5, 14.25, 24.25]),
+    (0.2, 7, [10, 14.5, 21.25]),
+    (0.2, None, [1, 2, 3, 4, 5]),
+], ids=["silence", "one now and then", "a queue that moves", "another process's job"])
+def test_the_store_is_looked_at_when_announcements_may_be_missing(every, number, looks):
+    clock = Clock()
+    cloud = Announcing(clock, every=every)
+    job = Pending("id", cloud, number)
+    Waiting(cloud, Drain(clock), clock).until([job], 30, lambda: False)
+    assert [round(at, 1) for at in cloud.looks[:len(looks)]] == [pytest.approx(at, abs=0.2) for at in looks]
