@@ -5,8 +5,9 @@
 Both decode and classify the same files with the same engine, one thread, pinned to the same
 core; the cloud has another. The bare loop holds the files in memory, decodes a batch, runs
 it, and keeps nothing. The worker receives, fetches, decodes, infers, stores, announces and
-deletes. Rounds of the two alternate, so that a machine that grows slower does so for both.
-Without photographs, those of scikit-image are taken.
+deletes; what each costs in CPU is told. Rounds of the two alternate, so that a machine that
+grows slower does so for both. Without photographs, those of scikit-image are taken. Exit
+code 1 where the worker makes less than `EFFICIENCY` of the bare loop.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
 from service import Tier, Tiers, until
 
 from irs import settings as settings_module
@@ -32,6 +36,7 @@ from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.domain import images, keys
 from irs.domain.jobs import Job
+from irs.local.emulator import bind
 from irs.results.store import ResultStore
 from irs.settings import Settings
 
@@ -39,6 +44,8 @@ CLOUD, WORKER = 0, 1
 #: Of the images' finishes, in order, those between these shares make the rate: the first
 #: and the last of a drain are not a full queue.
 FIRST, LAST = 0.05, 0.95
+#: What must hold: the worker's images a second over the bare loop's.
+EFFICIENCY = 0.85
 
 
 def photographs(paths: list[Path]) -> list[bytes]:
@@ -148,13 +155,31 @@ class Load:
         return (last - first) / (finished[last] - finished[first])
 
 
-def drain(tiers: Tiers, load: Load, options: argparse.Namespace) -> dict[str, float]:
-    """One worker, started on a full queue, until the queue is empty."""
+def by_work(url: str) -> dict[str, float]:
+    """Seconds of processor time of a worker, by what its threads do."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text = answer.read().decode()
+    return {sample.labels["work"]: sample.value
+            for family in text_string_to_metric_families(text) for sample in family.samples
+            if sample.name == "irs_worker_cpu_seconds_total"}
+
+
+def drain(tiers: Tiers, load: Load, options: argparse.Namespace,
+          spent: Counter[str]) -> dict[str, float]:
+    """One worker, started on a full queue, until the queue is empty.
+
+    Adds its CPU ms an image, by what they were for, to ``spent``.
+    """
     jobs = load.fill(options.images)
     cloud = tiers.cloud.cpu()
-    worker: Tier = tiers.worker()
-    start = worker.cpu()
+    with bind(0) as free:
+        port = free.getsockname()[1]
+    worker: Tier = tiers.worker(IRS_WORKER_METRICS_PORT=str(port))
+    url = f"http://{tiers.settings.host}:{port}/metrics"
+    start, before = worker.cpu(), by_work(url)
     until(load.empty, 600, "the queue empty")
+    for work, seconds in by_work(url).items():
+        spent[work] += 1e3 * (seconds - before.get(work, 0.0)) / len(jobs) / options.rounds
     figures = {"rate": load.rate(jobs), "cpu_ms": 1e3 * (worker.cpu() - start) / len(jobs),
                "cloud_cpu_ms": 1e3 * (tiers.cloud.cpu() - cloud) / len(jobs),
                "peak_mb": worker.memory("VmHWM")}
@@ -182,8 +207,9 @@ def main() -> int:
             engine_threads=1, max_batch=options.batch) as tiers:
         os.sched_setaffinity(0, {CLOUD})
         load = Load(tiers.settings, photographs(options.photos))
+        spent: Counter[str] = Counter()
         for number in range(options.rounds):
-            rows.append((bare_figures(options, tiers.settings), drain(tiers, load, options)))
+            rows.append((bare_figures(options, tiers.settings), drain(tiers, load, options, spent)))
             print(f"round {number + 1}: bare {rows[-1][0]['rate']:.1f}/s, "
                   f"worker {rows[-1][1]['rate']:.1f}/s")
     figures: dict[str, Any] = {"images": options.images, "batch": options.batch, "rounds": options.rounds}
@@ -194,8 +220,14 @@ def main() -> int:
     figures["cpu_ratio"] = statistics.median(b["cpu_ms"] / w["cpu_ms"] for b, w in rows)
     for name, value in figures.items():
         print(f"{name:20} {value:10.2f}")
+    print("the worker's CPU ms an image, by what its threads do")
+    for work, value in spent.most_common():
+        print(f"  {work:18} {value:10.2f}")
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
+        options.json.write_text(json.dumps(figures | {"cpu_ms_by_work": spent}, indent=1))
+    if figures["efficiency"] < EFFICIENCY:
+        print(f"MISSED: {figures['efficiency']:.2f} of the bare loop; {EFFICIENCY} it should be")
+        return 1
     return 0
 
 

@@ -163,6 +163,9 @@ class Settings(BaseSettings):
     #: where the scaler serves its metrics; off: nowhere, 0: a free port
     scaler_metrics_port: Annotated[int | None, BeforeValidator(_off_to_none)] = Field(
         None, ge=0, le=65_535)
+    #: where a worker serves its metrics; off: nowhere, 0: a free port
+    worker_metrics_port: Annotated[int | None, BeforeValidator(_off_to_none)] = Field(
+        None, ge=0, le=65_535)
     #: seconds from launch to the first report, after which an instance is replaced
     boot_deadline: Seconds = 300.0
     #: seconds without work after which an instance shuts itself down; off: never

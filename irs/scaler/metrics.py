@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from irs import errors, log
+from irs import log
+from irs import metrics as serving
 from irs.settings import Settings
 
 #: Gauge, the decision's field, help.
@@ -71,16 +72,7 @@ def served(settings: Settings, source: Source) -> Iterator[int]:
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Shown(source))
-    try:
-        server, thread = start_http_server(
-            settings.scaler_metrics_port or 0, addr=settings.host, registry=registry)
-    except OSError as exc:
-        raise errors.SettingsError(
-            f"IRS_SCALER_METRICS_PORT: {settings.host}:{settings.scaler_metrics_port}: {exc}") from exc
-    _log.info("scaler.metrics", port=server.server_port)
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving.served(registry, settings.host, settings.scaler_metrics_port or 0,
+                        "IRS_SCALER_METRICS_PORT") as port:
+        _log.info("scaler.metrics", port=port)
+        yield port

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any
 
@@ -36,6 +37,9 @@ DRAIN_TICK = 0.05
 
 _log = log.get("worker")
 
+#: what is open from the worker's init to its shutdown
+_open = ExitStack()
+
 
 def install() -> None:
     """Hook into Celery's signals; safe to call again."""
@@ -50,12 +54,23 @@ def _on_init(sender: Any = None, **_: Any) -> None:
         sender.app.tasks.unregister(name)
     memory.frugal()
     try:
-        pipeline.current()
+        _serve(pipeline.current())
     except errors.IRSError as exc:
         # Celery's signals swallow ordinary exceptions; a worker without a model must not run.
         _log.critical("worker.refused", why=str(exc))
         print(f"irs: {exc}", file=sys.stderr)  # noqa: T201 - the operator's one line
         raise SystemExit(2) from exc
+
+
+def _serve(current: pipeline.Pipeline) -> None:
+    settings = load()
+    if current.metrics is not None:
+        from irs import metrics
+
+        port = _open.enter_context(metrics.served(
+            current.metrics.registry, settings.host, settings.worker_metrics_port or 0,
+            "IRS_WORKER_METRICS_PORT"))
+        _log.info("worker.metrics", port=port)
 
 
 def _on_ready(sender: Any, **_: Any) -> None:
@@ -73,6 +88,7 @@ def _on_ready(sender: Any, **_: Any) -> None:
 def _on_shutdown(**_: Any) -> None:
     finish()
     report.stop()
+    _open.close()
     pipeline.current().close()
     _log.info("worker.stopped", instance=identity.instance())
 

@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from celery.worker import state as worker_state
 
@@ -20,10 +22,13 @@ from irs.model.batcher import Batcher
 from irs.results.announce import Announcer
 from irs.results.store import ResultStore
 from irs.settings import Settings, load
-from irs.worker import identity
+from irs.worker import identity, report
 from irs.worker.decoding import Decoders
 from irs.worker.patience import Postponed
 from irs.worker.suspects import Killer, Suspects
+
+if TYPE_CHECKING:
+    from irs.worker.metrics import Metrics
 
 #: Seconds for one image's turn in the engine; a full queue of batches takes a few.
 ENGINE_WAIT = 60.0
@@ -35,8 +40,10 @@ class Pipeline:
     """Thread-safe: Celery calls `classify` from as many threads as tasks run at once."""
 
     def __init__(self, settings: Settings, engine: engines.Engine, *, instance: str,
-                 backlog: Callable[[], int] = lambda: 0) -> None:
+                 backlog: Callable[[], int] = lambda: 0, metrics: Metrics | None = None) -> None:
         """``backlog()``: tasks that this worker has taken and not finished."""
+        self.metrics = metrics
+        self._stage = metrics.stage if metrics else _untimed
         self._settings = settings
         self._engine = engine
         self._instance = instance
@@ -49,7 +56,8 @@ class Pipeline:
         self._suspects = Suspects(Objects(settings, settings.output_bucket),
                                   receives=settings.max_receive_count)
         self._announcer = Announcer(settings, crowded=lambda: backlog() >= 2 * settings.max_batch)
-        self._batcher = Batcher(engine, max_batch=settings.max_batch)
+        self._batcher = Batcher(engine, max_batch=settings.max_batch,
+                                on_batch=metrics.batch if metrics else None)
         self._batcher.start()
         #: `time.monotonic` of the last task that began or ended
         self.last_activity = time.monotonic()
@@ -74,7 +82,7 @@ class Pipeline:
         started = datetime.now(UTC)
         try:
             known = self._results.read(job.id) if attempt > 1 else None
-            result = known or self._results.write(self._outcome(job, attempt, started))
+            result = known or self._store(self._outcome(job, attempt, started))
         except errors.CloudError as exc:
             # Without its result stored a job is not done, however often it was tried.
             _log.warning("job.postponed", id=job.id, attempt=attempt, why=str(exc))
@@ -86,6 +94,13 @@ class Pipeline:
                   again=known is not None,
                   seconds=round((datetime.now(UTC) - started).total_seconds(), 3))
         return result
+
+    def _store(self, result: Result) -> Result:
+        with self._stage("store"):
+            stored = self._results.write(result)
+        if self.metrics:
+            self.metrics.finished(stored.status)
+        return stored
 
     def _outcome(self, job: Job, attempt: int, started: datetime) -> Result:
         try:
@@ -129,14 +144,17 @@ class Pipeline:
                             f"could not be classified in {attempt} attempts, some of which were cut off")
 
     def _predict(self, job: Job) -> tuple[InputInfo, tuple[Prediction, ...]]:
-        data = self._inputs.get(job.key, max_bytes=self._limits.max_bytes)
-        decoded = self._decoders.run(
-            lambda: images.decode(data, self._limits, self._engine.preprocess))
+        with self._stage("fetch"):
+            data = self._inputs.get(job.key, max_bytes=self._limits.max_bytes)
+        with self._stage("decode"):
+            decoded = self._decoders.run(
+                lambda: images.decode(data, self._limits, self._engine.preprocess))
         info = InputInfo(format=decoded.header.format, width=decoded.header.width,
                          height=decoded.header.height, sha256=hashlib.sha256(data).hexdigest())
         future = self._batcher.submit(decoded.pixels)
         try:
-            return info, future.result(timeout=ENGINE_WAIT)
+            with self._stage("infer"):
+                return info, future.result(timeout=ENGINE_WAIT)
         except FutureTimeout:
             future.cancel()
             raise errors.ModelError(f"no prediction within {ENGINE_WAIT:g} s") from None
@@ -147,6 +165,10 @@ class Pipeline:
             id=job.id, image=job.image, status=Status.FAILED, attempts=attempt,
             instance=self._instance, model=self._engine.info,
             error=Failure(code=code, message=message), times=_times(job, started))
+
+
+def _untimed(_stage: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def _times(job: Job, started: datetime) -> dict[str, str]:
@@ -168,6 +190,14 @@ def current() -> Pipeline:
             engine = engines.load(settings, lambda bucket, key: Objects(settings, bucket).get(key))
             _log.info("model.ready", model=engine.info.name, version=engine.info.version,
                       engine=engine.info.engine, seconds=round(time.monotonic() - began, 2))
-            _current = Pipeline(settings, engine, instance=identity.instance(),
+            _current = Pipeline(settings, engine, instance=identity.instance(), metrics=_metrics(settings),
                                 backlog=lambda: len(worker_state.reserved_requests))
     return _current
+
+
+def _metrics(settings: Settings) -> Metrics | None:
+    if settings.worker_metrics_port is None:
+        return None
+    from irs.worker.metrics import Metrics  # the client library is for those who want it
+
+    return Metrics(report.meter())

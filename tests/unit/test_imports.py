@@ -97,7 +97,7 @@ FLOORS = (
     {"irs.celery", "celeryconfig"},
     {"irs.broker", "irs.results", "irs.aws", "irs.model"},
     {"irs.domain"},
-    {"irs.settings", "irs.apikeys", "irs.log", "irs.memory", "irs.errors", "irs"},
+    {"irs.settings", "irs.apikeys", "irs.log", "irs.memory", "irs.metrics", "irs.errors", "irs"},
 )
 #: Rooms of one floor do not know each other, but for these.
 NEIGHBOURS = {

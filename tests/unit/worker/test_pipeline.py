@@ -24,6 +24,8 @@ from irs.settings import Settings
 from irs.testing import FaultPlan, MemoryObjects, MemoryQueue
 from irs.worker import decoding
 from irs.worker import pipeline as pipeline_module
+from irs.worker.meter import Meter
+from irs.worker.metrics import Metrics
 from irs.worker.pipeline import Pipeline, Postponed
 
 SETTINGS = Settings.model_construct(max_batch=2, max_image_bytes=100_000)
@@ -59,6 +61,7 @@ class World:
         self.faults = FaultPlan()
         self.queues: dict[str, MemoryQueue] = {}
         self.pipeline: Pipeline
+        self.metrics: Metrics
 
     def queue(self, _settings: Any, name: str) -> MemoryQueue:
         return self.queues.setdefault(name, MemoryQueue(name))
@@ -89,7 +92,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(pipeline_module, "ResultStore", lambda settings: ResultStore(
         settings, objects=world.faults.wrap(world.outputs)))
     monkeypatch.setattr(announce, "Queue", world.queue)
-    world.pipeline = Pipeline(SETTINGS, world.engine, instance="i-1")
+    world.metrics = Metrics(Meter(full=2))
+    world.pipeline = Pipeline(SETTINGS, world.engine, instance="i-1", metrics=world.metrics)
     yield world
     world.pipeline.close()
 
@@ -253,3 +257,19 @@ def test_no_log_line_above_debug_names_the_users_file(
     lines = [event for event in events if event["log_level"] != "debug"]
     assert lines
     assert "cat.png" not in str(lines)
+
+
+def test_each_stage_is_timed_also_where_it_fails(world: World) -> None:
+    world.pipeline.classify(world.job(png()), attempt=1, reply_to=None)
+    world.pipeline.classify(world.job(b"?"), attempt=1, reply_to=None)
+
+    def read(name: str, **labels: str) -> float | None:
+        return world.metrics.registry.get_sample_value(name, labels)
+
+    assert [read("irs_worker_stage_seconds_count", stage=stage)
+            for stage in ("fetch", "decode", "infer", "store")] == [2, 2, 1, 2]
+    assert read("irs_worker_images_total", status="done") == 1
+    assert read("irs_worker_images_total", status="failed") == 1
+    assert read("irs_worker_batch_images_sum") == 1
+    assert (read("irs_worker_engine_seconds_total") or 0) > 0
+    assert read("irs_worker_running_images") == 0
