@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,11 @@ def test_requirements_are_exact_and_argued() -> None:
     assert lines
     for line in lines:
         assert re.fullmatch(r"[a-z0-9-]+(\[[a-z0-9,]+\])?==[0-9][\w.]*\s+# \S.*", line), line
+
+
+# -- tests ------------------------------------------------------------------------------------
+def test_no_folder_of_tests_is_left_out() -> None:
+    options = tomllib.loads(read("pyproject.toml"))["tool"]["pytest"]["ini_options"]
+    named = options["testpaths"]
+    for path in ROOT.glob("tests/**/test_*.py"):
+        assert any(path.is_relative_to(ROOT / folder) for folder in named), path
