@@ -58,9 +58,9 @@ def rss() -> float:
 
 def measure(kind: str) -> None:
     from irs.domain.images import Limits, Preprocess, decode
-    from irs.worker import memory
+    from irs import memory
 
-    memory.give_back()  # as a worker does
+    memory.frugal()  # as a worker does
     limits, preprocess = Limits(max_bytes=64_000_000), Preprocess()
     data = sys.stdin.buffer.read()
     decode(saved(64, 64, "PNG")(), limits, preprocess)
