@@ -24,7 +24,7 @@ up:
 	$(READY) $(BIN)/irs up $(ARGS)
 
 test: lint
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 faults:
 	$(READY) $(BIN)/python -m pytest -q tests/faults --matrix $(ARGS)

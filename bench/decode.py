@@ -57,8 +57,8 @@ def rss() -> float:
 
 
 def measure(kind: str) -> None:
-    from irs.domain.images import Limits, Preprocess, decode
     from irs import memory
+    from irs.domain.images import Limits, Preprocess, decode
 
     memory.frugal()  # as a worker does
     limits, preprocess = Limits(max_bytes=64_000_000), Preprocess()

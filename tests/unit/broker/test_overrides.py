@@ -110,7 +110,8 @@ def test_the_version_is_pinned_and_is_the_one_installed(package: str) -> None:
     assert importlib.metadata.version(package) == pin
 
 
-@pytest.mark.parametrize(("ours", "name", "original"), overrides(), ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("ours", "name", "original"), [
+    pytest.param(*each, id=f"{each[0]} over {each[1]}") for each in overrides()])
 def test_what_we_override_is_what_we_read(ours: str, name: str, original: Any) -> None:
     found = digest(original)
     assert ORIGINALS.get(name) == found, WHAT_TO_DO.format(name=name, ours=ours, found=found)
