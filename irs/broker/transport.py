@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 from typing import Any
 
 from kombu.asynchronous import set_event_loop
@@ -39,8 +40,17 @@ class Transport(SQS.Transport):
         # A connection error resets Celery's loop, after which kombu knows of none: channels
         # made for the next connection would take themselves for a client's and never receive.
         set_event_loop(loop)
+        # A loop with nothing to read sleeps 0.1 s at a time, whatever is called in it meanwhile.
+        loop.add_reader(_nothing(), lambda: None)
         for channel in (*self.channels, *self._avail_channels):
             channel.hub = loop
+
+
+@functools.cache
+def _nothing() -> int:
+    """A descriptor of this process from which there is never anything to read."""
+    reader, _writer = os.pipe()
+    return reader
 
 
 #: Seconds that the end of a process waits for deletes and releases to reach SQS.
