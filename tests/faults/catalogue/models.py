@@ -49,6 +49,10 @@ class DamagedExport(Fault):
     def inject(self, stack: Stack) -> Active:
         return _Damaged(stack, self.damage).begin()
 
+    def judge(self, stack: Stack, active: Active) -> list[str]:
+        assert isinstance(active, _Damaged)
+        return active.judge()
+
 
 class _Damaged:
     """A copy of the model's directory, so that no other test meets it."""
@@ -74,6 +78,14 @@ class _Damaged:
         until(self._worker.ready, EXPORT, "worker ready")
         for worker in [one for one in self._stack.workers if one is not self._worker]:
             self._stack.end(worker, signal.SIGTERM)
+
+    def judge(self) -> list[str]:
+        """It ends as any other does; the next fault finds workers behind the proxy it knows."""
+        assert self._worker is not None
+        self._stack.start_worker()
+        self._stack.end(self._worker, signal.SIGTERM)
+        code = self._worker.stop()
+        return [f"P5: the mended worker ended with {code}"] if code else []
 
 
 def _copy(stack: Stack, name: str) -> Path:
