@@ -30,7 +30,6 @@ class Counted(Protocol):
     """The input queue: `irs.aws.queues.Queue`, as far as it is looked at."""
 
     def depth(self) -> Depth: ...
-    def forget_url(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +121,5 @@ def _messages(queue: Counted) -> int | None:
     try:
         depth = queue.depth()
     except errors.NotFound:
-        queue.forget_url()  # it may have been made anew
         return 0
     return depth.visible + depth.in_flight + depth.delayed

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,7 @@ class _Address:
 
 @functools.lru_cache(maxsize=256)
 def _address(settings: Settings, name: str) -> _Address:
-    """All of a process's objects for a queue share it: GetQueueUrl is a call like any other."""
+    """A process's objects for a queue share it: GetQueueUrl is a call like any other."""
     return _Address()
 
 
@@ -91,6 +92,16 @@ class Queue:
         """Look the URL up again at the next call (the queue was deleted and made anew)."""
         self._address.url = None
 
+    @contextlib.contextmanager
+    def _called(self, what: str) -> Iterator[None]:
+        """A call on the queue: one that is not there may be made anew, under another URL."""
+        try:
+            with translated(what):
+                yield
+        except errors.NotFound:
+            self.forget_url()
+            raise
+
     # -- sending -------------------------------------------------------------------------
     def send(self, body: str, *, delay: int = 0) -> None:
         """One message; returns when SQS has accepted it."""
@@ -100,7 +111,7 @@ class Queue:
 
     def send_batch(self, entries: Sequence[tuple[str, int]]) -> list[errors.CloudError | None]:
         """Up to 10 (body, delay in seconds); one outcome an entry, None for accepted."""
-        with translated(f"SQS send to {self.name}"):
+        with self._called(f"SQS send to {self.name}"):
             answer = self._sqs.send_message_batch(
                 QueueUrl=self.url,
                 Entries=[
@@ -119,7 +130,7 @@ class Queue:
         """
         seconds = self._settings.poll_wait if wait is None else min(wait, self._settings.poll_wait)
         hidden = {} if visibility is None else {"VisibilityTimeout": visibility}
-        with translated(f"SQS receive from {self.name}"):
+        with self._called(f"SQS receive from {self.name}"):
             answer = self._poller.receive_message(
                 QueueUrl=self.url, MaxNumberOfMessages=min(count, BATCH), WaitTimeSeconds=seconds,
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"], **hidden,
@@ -135,7 +146,7 @@ class Queue:
 
     def delete_batch(self, receipts: Sequence[str]) -> list[errors.CloudError | None]:
         """Delete up to 10 deliveries; one outcome a receipt."""
-        with translated(f"SQS DeleteMessage in {self.name}"):
+        with self._called(f"SQS DeleteMessage in {self.name}"):
             answer = self._sqs.delete_message_batch(
                 QueueUrl=self.url,
                 Entries=[{"Id": str(i), "ReceiptHandle": r} for i, r in enumerate(receipts)],
@@ -145,7 +156,7 @@ class Queue:
     def set_visibility_batch(
             self, entries: Sequence[tuple[str, int]]) -> list[errors.CloudError | None]:
         """Set (never add to) the invisibility, in seconds from now, of up to 10 deliveries."""
-        with translated(f"SQS visibility in {self.name}"):
+        with self._called(f"SQS visibility in {self.name}"):
             answer = self._sqs.change_message_visibility_batch(
                 QueueUrl=self.url,
                 Entries=[{"Id": str(i), "ReceiptHandle": r, "VisibilityTimeout": s}
@@ -156,7 +167,7 @@ class Queue:
     def purge(self) -> int:
         """Delete every message; returns about how many there were."""
         count = self.depth().visible
-        with translated(f"SQS purge of {self.name}"):
+        with self._called(f"SQS purge of {self.name}"):
             self._sqs.purge_queue(QueueUrl=self.url)
         return count
 
@@ -172,7 +183,7 @@ class Queue:
 
     def attributes(self, *names: str) -> dict[str, str]:
         """The queue's named attributes."""
-        with translated(f"SQS queue {self.name}"):
+        with self._called(f"SQS queue {self.name}"):
             answer = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=list(names))
         return dict(answer.get("Attributes", {}))
 
@@ -183,19 +194,19 @@ class Queue:
         try:
             self._address.url = self._find()
         except errors.NotFound:
-            with translated(f"SQS create {self.name}"):
+            with self._called(f"SQS create {self.name}"):
                 answer = self._sqs.create_queue(
                     QueueName=self.name, Attributes=dict(attributes or {}), tags=dict(tags or {}))
             self._address.url = answer["QueueUrl"]
             return
         if attributes:
-            with translated(f"SQS create {self.name}"):
+            with self._called(f"SQS create {self.name}"):
                 self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes=dict(attributes))
 
     def drop(self) -> None:
         """Delete the queue; one that is not there is no error."""
         try:
-            with translated(f"SQS delete queue {self.name}"):
+            with self._called(f"SQS delete queue {self.name}"):
                 self._sqs.delete_queue(QueueUrl=self.url)
         except errors.NotFound:
             return
@@ -206,7 +217,7 @@ class Queue:
         """Send messages received ``receives`` times without a delete to ``dead``."""
         policy = {"deadLetterTargetArn": dead.attributes("QueueArn")["QueueArn"],
                   "maxReceiveCount": receives}
-        with translated(f"SQS redrive policy of {self.name}"):
+        with self._called(f"SQS redrive policy of {self.name}"):
             self._sqs.set_queue_attributes(
                 QueueUrl=self.url, Attributes={"RedrivePolicy": json.dumps(policy)})
 

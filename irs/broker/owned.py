@@ -45,7 +45,6 @@ class Registry:
             ours = self._queues.pop(queue.name, None)
         if ours is not None:
             ours.drop()
-            queue.forget_url()
 
     def subscribed(self, arns: Iterable[str]) -> None:
         """Own these SNS subscriptions."""

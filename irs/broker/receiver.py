@@ -108,8 +108,7 @@ class Receiver:
             self._deliver(messages)
 
     def _look_again(self) -> None:
-        """The queue was deleted, and perhaps made anew."""
-        self.queue.forget_url()
+        """The queue was deleted: have it made anew, if it is ours to make."""
         if self._lost is None:
             return
         try:

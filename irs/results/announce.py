@@ -75,13 +75,14 @@ class Announcer:
         self._clock = clock
         self._public_queue = Queue(settings, settings.output_queue)
         self._reply_queues: OrderedDict[str, Queue] = OrderedDict()
-        self._private: deque[_Item] = deque()
-        self._public: deque[_Item] = deque()
+        #: what waits to be sent, by reply queue; None for the public one
+        self._pending: dict[str | None, deque[_Item]] = {}
         self._crowded = crowded
         self._changed = threading.Condition()
         self._posted = 0
-        #: the announcements of the send under way, and when that began
-        self._sending: tuple[Sequence[_Item], float] = ((), 0.0)
+        #: what was taken and is not out, and when the call under way began
+        self._sending: list[_Item] = []
+        self._calling_since = 0.0
         #: all up to this number go out at once
         self._hurry = 0
         self._thread: threading.Thread | None = None
@@ -94,8 +95,8 @@ class Announcer:
         """
         if self._is_ours(reply_to):
             # Whole: it spares the web process a GET for each JSON answer.
-            self._post(self._private, result.id, _ascii(result.as_dict()), reply_to)
-        self._post(self._public, result.id, _ascii(result.announcement()), None)
+            self._post(result.id, _ascii(result.as_dict()), reply_to)
+        self._post(result.id, _ascii(result.announcement()), None)
 
     def flush(self, jobs: Collection[str] | None = None, timeout: float = PATIENCE) -> bool:
         """Send what has been announced of these ``jobs`` (ids), or so far where there are none given.
@@ -103,13 +104,13 @@ class Announcer:
         False where that takes longer than ``timeout`` seconds.
         """
         with self._changed:
-            mine = max((item.number for items in (self._private, self._public, self._sending[0])
+            mine = max((item.number for items in (*self._pending.values(), self._sending)
                         for item in items if jobs is None or item.job_id in jobs), default=0)
             if mine == 0:
                 return True
             self._hurry = max(self._hurry, mine)
             self._changed.notify_all()
-            if self._sending[0] and self._clock() - self._sending[1] > timeout:
+            if self._sending and self._clock() - self._calling_since > timeout:
                 return False  # it stalls, and who came before has waited for it
             return self._changed.wait_for(lambda: self._oldest() > mine, timeout)
 
@@ -118,9 +119,10 @@ class Announcer:
         return (isinstance(reply_to, str) and reply_to.startswith(prefix)
                 and _SUFFIX.fullmatch(reply_to, len(prefix)) is not None)
 
-    def _post(self, pending: deque[_Item], job_id: str, body: str, to: str | None) -> None:
+    def _post(self, job_id: str, body: str, to: str | None) -> None:
         with self._changed:
             self._posted += 1
+            pending = self._pending.setdefault(to, deque())
             pending.append(_Item(self._posted, job_id, body, to, self._clock()))
             if len(pending) > MOST:
                 _lost(pending.popleft(), "too many wait for SQS")
@@ -132,71 +134,76 @@ class Announcer:
 
     def _oldest(self) -> float:
         """Number of the oldest announcement that is not out."""
-        first = [pending[0].number for pending in (self._private, self._public) if pending]
-        return min([*first, *(item.number for item in self._sending[0])], default=float("inf"))
+        first = [pending[0].number for pending in self._pending.values()]
+        return min([*first, *(item.number for item in self._sending)], default=float("inf"))
 
     # -- the thread ------------------------------------------------------------------------
     def _run(self) -> None:
         while True:
-            private, public = self._take()
-            for send, items in ((self._tell_waiting, private), (self._tell_all, public)):
-                try:
-                    send(items)
-                except Exception:
-                    # A defect must not end the thread that announces everything else.
-                    _log.exception("announce.error")
-            with self._changed:
-                self._sending = ((), 0.0)
-                self._changed.notify_all()
+            for to, items in self._take().items():
+                send, packs = ((self._tell_all, _packs(items, BATCH, MAX_BYTES)) if to is None else
+                               (self._tell_waiting, _packs(items, PACKED, MAX_BYTES // 2)))
+                for pack in packs:
+                    self._call(send, pack)
 
-    def _take(self) -> tuple[list[_Item], list[_Item]]:
-        """What is due, once something is."""
+    def _call(self, send: Callable[[Sequence[_Item]], None], pack: Sequence[_Item]) -> None:
+        with self._changed:
+            self._calling_since = self._clock()
+        try:
+            send(pack)
+        except Exception:
+            # A defect must not end the thread that announces everything else.
+            _log.exception("announce.error")
+        with self._changed:
+            out = {item.number for item in pack}
+            self._sending = [item for item in self._sending if item.number not in out]
+            self._changed.notify_all()
+
+    def _take(self) -> dict[str | None, list[_Item]]:
+        """What is due, by queue, once something is."""
         with self._changed:
             while True:
                 now = self._clock()
-                linger = PRIVATE_LINGER if self._crowded() else 0.0
-                private = self._due(self._private, linger, COMPANY, now)
-                public = self._due(self._public, PUBLIC_LINGER, BATCH, now)
-                if private or public:
+                private = PRIVATE_LINGER if self._crowded() else 0.0
+                waiting = [(to, pending, *((PUBLIC_LINGER, BATCH) if to is None else (private, COMPANY)))
+                           for to, pending in self._pending.items()]
+                due = {to: count for to, pending, linger, full in waiting
+                       if (count := self._due(pending, linger, full, now))}
+                if due:
                     break
-                wait = min((pending[0].since + longest - now for pending, longest in
-                            ((self._private, linger), (self._public, PUBLIC_LINGER)) if pending),
-                           default=threading.TIMEOUT_MAX)
-                self._changed.wait(wait)
-            taken = ([self._private.popleft() for _ in range(private)],
-                     [self._public.popleft() for _ in range(public)])
-            self._sending = ((*taken[0], *taken[1]), now)
+                self._changed.wait(min(
+                    (pending[0].since + linger - now for _, pending, linger, _ in waiting),
+                    default=threading.TIMEOUT_MAX))
+            taken = {to: [self._pending[to].popleft() for _ in range(count)] for to, count in due.items()}
+            for to in [to for to, pending in self._pending.items() if not pending]:
+                del self._pending[to]
+            self._sending = [item for items in taken.values() for item in items]
+            self._calling_since = now
             return taken
 
     def _due(self, pending: deque[_Item], linger: float, full: int, now: float) -> int:
         """How many of what is pending have to go: those in a hurry, and as fill their calls."""
-        if pending and pending[0].since + linger <= now:
+        if pending[0].since + linger <= now:
             return len(pending)
         hurried = sum(item.number <= self._hurry for item in pending)
         return min(len(pending), max(-(-hurried // full), len(pending) // full) * full)
 
-    def _tell_waiting(self, items: Sequence[_Item]) -> None:
-        by_queue: dict[str, list[_Item]] = {}
-        for item in items:
-            by_queue.setdefault(item.to or "", []).append(item)
-        for name, mine in by_queue.items():
-            for pack in _packs(mine, PACKED, MAX_BYTES // 2):
-                try:
-                    self._reply_queue(name).send(f"[{','.join(item.body for item in pack)}]")
-                except errors.CloudError as exc:
-                    for item in pack:
-                        _lost(item, exc)
+    def _tell_waiting(self, pack: Sequence[_Item]) -> None:
+        try:
+            self._reply_queue(pack[0].to or "").send(f"[{','.join(item.body for item in pack)}]")
+        except errors.CloudError as exc:
+            for item in pack:
+                _lost(item, exc)
 
-    def _tell_all(self, items: Sequence[_Item]) -> None:
-        for batch in _packs(items, BATCH, MAX_BYTES):
-            outcomes: Sequence[Exception | None]
-            try:
-                outcomes = self._public_queue.send_batch([(item.body, 0) for item in batch])
-            except errors.CloudError as exc:
-                outcomes = [exc] * len(batch)
-            for item, outcome in zip(batch, outcomes, strict=True):
-                if outcome is not None:
-                    _lost(item, outcome)
+    def _tell_all(self, pack: Sequence[_Item]) -> None:
+        outcomes: Sequence[Exception | None]
+        try:
+            outcomes = self._public_queue.send_batch([(item.body, 0) for item in pack])
+        except errors.CloudError as exc:
+            outcomes = [exc] * len(pack)
+        for item, outcome in zip(pack, outcomes, strict=True):
+            if outcome is not None:
+                _lost(item, outcome)
 
     def _reply_queue(self, name: str) -> Queue:
         known = self._reply_queues.pop(name, None) or Queue(self._settings, name)

@@ -122,8 +122,10 @@ class Waiting:
             left = min(end, self._drain.answer_by) - now
             if left <= 0:
                 return
-            if announced and next_look <= now < began + LOOK_MOST and self._moves():
-                next_look = min(began + LOOK_MOST, now + SLICE)
+            # Not later than one can still be told what is found.
+            latest = min(began + LOOK_MOST, now + left - SLICE)
+            if announced and next_look <= now < latest and self._moves():
+                next_look = min(latest, now + SLICE)
             elif now >= next_look:
                 self._look(waiting)
                 if announced and not self._silent():

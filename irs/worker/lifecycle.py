@@ -64,12 +64,18 @@ def _on_init(sender: Any = None, **_: Any) -> None:
 
 def _serve(current: pipeline.Pipeline) -> None:
     settings = load()
-    if current.metrics is not None:
-        from irs import metrics
+    if current.metrics is None:
+        return
+    from irs import metrics
 
+    try:
         port = _open.enter_context(metrics.served(
             current.metrics.registry, settings.host, settings.worker_metrics_port or 0,
             "IRS_WORKER_METRICS_PORT"))
+    except errors.SettingsError as exc:
+        # Another worker of this host has it: no reason not to work.
+        _log.warning("worker.no_metrics", why=str(exc))
+    else:
         _log.info("worker.metrics", port=port)
 
 
@@ -151,8 +157,9 @@ class Drain:
             worker_state.should_stop = 0
         elif late or self._hurry:
             self._cut(unsettled)
-        else:
-            self._consumer.hub.call_later(DRAIN_TICK, self._look)
+        # Also at the end: the loop looks whether it should stop after its next turn, which
+        # this timer makes.
+        self._consumer.hub.call_later(DRAIN_TICK, self._look)
 
     def _cut(self, unsettled: int) -> None:
         """End now. Celery's own stop would wait for the tasks' threads, however they hang."""

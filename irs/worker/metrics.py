@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ WORK = (
     ("irs-engine", "infer"), ("announcer", "announce"), ("broker-settler", "delete"),
     ("heartbeat-", "heartbeat"), ("report", "report"),
 )
+NATIVE = "native"
 #: Linux's own account of each thread, in nanoseconds; other systems have none.
 _TASKS = Path("/proc/self/task")
 
@@ -74,7 +75,7 @@ class Processor(Collector):
         self._lock = threading.Lock()
         #: by thread's id: what it does, and its seconds at the last look
         self._seen: dict[int, tuple[str, float]] = {}
-        self._ended: Tally[str] = Tally()
+        self._total: Tally[str] = Tally()
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus's own protocol."""
@@ -85,28 +86,28 @@ class Processor(Collector):
         yield family
 
     def seconds(self) -> dict[str, float]:
-        """By work; empty where the system does not tell."""
+        """By work, none of which ever falls; empty where the system does not tell."""
         names = {t.native_id: t.name for t in threading.enumerate() if t.native_id is not None}
         with self._lock:
-            found = dict(self._read(names))
-            for thread, (work, before) in self._seen.items():
-                # A thread's id is given again once it has ended.
-                if thread not in found or found[thread][1] < before:
-                    self._ended[work] += before
-            self._seen = found
-            total = Tally(self._ended)
-            for work, seconds in found.values():
-                total[work] += seconds
-            return dict(total)
+            seen = {}
+            for thread, spent in self._read():
+                known, before = self._seen.get(thread, (NATIVE, 0.0))
+                if spent < before:
+                    known, before = NATIVE, 0.0  # the id was given again after the thread's end
+                # Python names a thread a moment after its begin, and not at its very end.
+                work = _work(names[thread]) if thread in names else known
+                self._total[work] += spent - before
+                seen[thread] = work, spent
+            self._seen = seen
+            return dict(self._total)
 
-    def _read(self, names: dict[int, str]) -> Iterable[tuple[int, tuple[str, float]]]:
+    def _read(self) -> Iterator[tuple[int, float]]:
         for folder in self._tasks.iterdir() if self._tasks.is_dir() else ():
             try:
-                spent = int((folder / "schedstat").read_text().split()[0]) / 1e9
+                yield int(folder.name), int((folder / "schedstat").read_text().split()[0]) / 1e9
             except (OSError, ValueError, IndexError):
                 continue  # ended a moment ago
-            thread = int(folder.name)
-            name = names.get(thread)
-            work = "native" if name is None else next(
-                (work for begin, work in WORK if name.startswith(begin)), "other")
-            yield thread, (work, spent)
+
+
+def _work(name: str) -> str:
+    return next((work for begin, work in WORK if name.startswith(begin)), "other")

@@ -46,21 +46,15 @@ def test_a_purged_job_is_sent_again_within_its_clients_wait(world: World) -> Non
 
 
 def test_a_queue_that_is_not_there_holds_nothing(world: World) -> None:
-    forgotten = []
-
     class Gone:
         def depth(self) -> Any:
             raise errors.NotFound("no such queue")
-
-        def forget_url(self) -> None:
-            forgotten.append(1)
 
     keeping = upkeep(world, Gone())
     keeping.pending.accepted(world.upload(job()))
     for _ in range(9):
         keeping.turn()
         world.clock.advance(5)
-    assert forgotten
     assert keeping.counts.requeued == 1
 
 

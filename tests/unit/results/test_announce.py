@@ -124,6 +124,38 @@ def test_a_flush_of_some_fills_calls_and_leaves_the_rest_to_wait_for_company(
     assert [json.loads(body)["id"] for body in public.bodies()] == [r.id for r in results]
 
 
+def test_in_a_crowd_each_web_process_has_full_calls_of_its_own(
+        queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announce, "PRIVATE_LINGER", 3600)
+    monkeypatch.setattr(announce, "PUBLIC_LINGER", 3600)
+    announcer = Announcer(SETTINGS, crowded=lambda: True)
+    replies = [f"{reply_prefix(SETTINGS)}{number}" for number in range(4)]
+    for number in range(40):
+        announcer.announce(done(), replies[number % 4])
+    assert announcer.flush(timeout=30)
+    assert [len(queues[reply].bodies()) for reply in replies] == [1] * 4
+
+
+def test_a_slow_send_is_no_stall(queues: Queues) -> None:
+    """Each call has its own time: many that take a second each are not one that hangs."""
+    clock = FakeClock()
+    calls = []
+
+    class Slow(MemoryQueue):
+        def send(self, body: str, **_: Any) -> None:
+            clock.advance(1.5)
+            calls.append(len(json.loads(body)))
+
+    announcer = Announcer(SETTINGS, clock=lambda: clock.now().timestamp())
+    with announcer._changed:
+        for number in range(20):
+            reply = f"{reply_prefix(SETTINGS)}{number}"
+            queues[reply] = Slow(reply)
+            announcer.announce(done(), reply)
+    assert announcer.flush(timeout=2)
+    assert len(calls) == 20
+
+
 class Stalled:
     """A reply queue that keeps its caller until it is let go."""
 

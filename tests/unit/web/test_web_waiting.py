@@ -214,3 +214,11 @@ def test_the_store_is_looked_at_when_announcements_may_be_missing(every, number,
     job = Pending("id", cloud, number)
     Waiting(cloud, Drain(clock), clock).until([job], 30, lambda: False)
     assert [round(at, 1) for at in cloud.looks[:len(looks)]] == [pytest.approx(at, abs=0.2) for at in looks]
+
+
+@pytest.mark.parametrize(("wait", "look"), [(4, 3.5), (8, 7.5), (30, 10)])
+def test_a_short_wait_looks_before_it_ends_however_much_is_announced(wait, look):
+    clock = Clock()
+    cloud = Announcing(clock, every=0.2)
+    Waiting(cloud, Drain(clock), clock).until([Pending("id", cloud, 7)], wait, lambda: False)
+    assert cloud.looks[0] == pytest.approx(look, abs=0.1)

@@ -89,6 +89,7 @@ def test_an_idle_worker_stops_at_once(world: World) -> None:
     world.hub.turn()
     assert world.cancelled == 1
     assert worker_state.should_stop == 0
+    assert world.hub.due, "without another turn the loop would poll on before it looks"
 
 
 def test_a_drain_waits_for_what_is_unsettled_and_for_the_poll_under_way(world: World) -> None:
