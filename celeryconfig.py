@@ -8,6 +8,8 @@ _settings = load()
 # -- broker: SQS through our own transport --------------------------------------------------
 broker_url = "sqs://"
 broker_transport = "irs.broker.transport:Transport"
+# Else kombu builds a session of its own to learn it.
+broker_transport_options = {"region": _settings.region}
 # A worker that starts before its endpoint answers waits for it, for ever: the scaler and
 # the liveness check decide when an instance is given up.
 broker_connection_retry_on_startup = True

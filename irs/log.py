@@ -11,7 +11,13 @@ import logging
 import sys
 from typing import Any
 
+# structlog imports all of rich, a tenth of a worker's start, for tracebacks of a kind that is
+# not used here.
+_rich = sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 import structlog
+
+if _rich is None:
+    del sys.modules["rich"]
 
 
 def configure(level: str = "INFO", fmt: str = "pretty") -> None:
