@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from tests.processes import Process
 
 #: Seconds that a stamp of the moved process may be off the move by.
 SLACK = 120.0
+#: Seconds for a worker to come up, on a busy machine.
+UP = 20.0
 
 
 def moved(seconds: int) -> Mapping[str, str]:
@@ -75,7 +78,11 @@ class _Skewed:
             for web in old:
                 let_go(stack, web)
             return new
-        workers, worker = list(stack.workers), stack.start_worker(env=env)
+        workers, worker = list(stack.workers), stack.start_worker(wait=False, env=env)
+        deadline = time.monotonic() + UP
+        # Another fault may keep it from coming up; that one's end is not to wait for this.
+        while not worker.ready() and time.monotonic() < deadline:
+            time.sleep(0.05)  # between looks, not instead of them
         for one in workers:
             stack.end(one, signal.SIGTERM)
         return worker

@@ -97,6 +97,7 @@ def run(stack: Stack, faults: Sequence[Fault], pictures: Pictures, history: Hist
               for fault, count in fired.items() if count < fault.least]
     broken += silent if len(silent) == len(faults) else []
     lost, duplicated = oracle.lost(), oracle.duplicated()
+    oracle.settled()  # a last look, at what a client sent while the fault was healing
     requests = history.requests
     broken += [*lost, *duplicated, *_judge(stack, oracle, faults, before, len(requests))]
     if healed is None:
