@@ -15,7 +15,8 @@ help:
 	@echo "make test    install, then lint and run every test; one file: make test ARGS=tests/unit/test_cli.py"
 	@echo "make faults  install, then every fault of docs/reliability.md, a line each; pairs of them: make faults ARGS='--pairs-minutes 10'"
 	@echo "make lint    install, then lint"
-	@echo "make bench   install, then compare scaling policies: make bench ARGS='--traces DIR' (docs/scaling.md)"
+	@echo "make bench   install, then compare scaling policies: make bench ARGS='--traces DIR' (docs/scaling.md);"
+	@echo "             another benchmark of bench/: make bench BENCH=efficiency (docs/speed.md)"
 	@echo "make audit   ask PyPI whether a pinned package has a known vulnerability; needs the internet"
 	@echo "make venv    install into .venv only"
 	@echo "make clean   remove .venv and caches; .irs (images, queues, models) stays"
@@ -32,8 +33,9 @@ faults:
 lint:
 	$(READY) $(BIN)/ruff check
 
+BENCH ?= scaling
 bench:
-	$(READY) $(BIN)/python bench/scaling.py $(ARGS)
+	$(READY) $(BIN)/python bench/$(BENCH).py $(ARGS)
 
 # An environment of its own: the auditor's packages are none of ours. --strict: what could
 # not be looked up fails, rather than pass unseen.

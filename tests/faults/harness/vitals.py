@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,10 @@ def look(process: Process) -> Vitals:
     proc = Path("/proc") / str(process.pid)
     status = dict(re.findall(r"^(\w+):\s+(\d+)", (proc / "status").read_text(), re.MULTILINE))
     output = process.output
-    children = sum(len((task / "children").read_text().split()) for task in (proc / "task").iterdir())
+    children = 0
+    for thread in (proc / "task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended a moment ago
+            children += len((thread / "children").read_text().split())
     return Vitals(
         resident=int(status["VmRSS"]) * 1024, threads=int(status["Threads"]),
         descriptors=len(list((proc / "fd").iterdir())), children=children,
