@@ -21,7 +21,6 @@ from irs.results.store import ResultStore
 from tests.faults.catalogue.fault import Active, Fault
 from tests.faults.catalogue.processes import let_go
 from tests.faults.harness.stack import Stack
-from tests.processes import Process
 
 #: Seconds that a stamp of the moved process may be off the move by.
 SLACK = 120.0
@@ -50,34 +49,29 @@ class Skew(Fault):
     def inject(self, stack: Stack) -> Active:
         return _Skewed(stack, self.tier, self.by).begin()
 
-    def judge(self, stack: Stack, active: Active) -> list[str]:
-        assert isinstance(active, _Skewed)
-        return active.judge()
-
 
 class _Skewed:
     def __init__(self, stack: Stack, tier: str, by: int) -> None:
         self._stack = stack
         self._tier = tier
         self._by = by
-        self._moved: Process | None = None
-        self.fired = 0
+        self._old = frozenset(stack.ledger.accepted)
 
     def begin(self) -> Self:
-        self._moved = self._replace(moved(self._by))
-        self.fired = 1
+        self._replace(moved(self._by))
         return self
 
     def clear(self) -> None:
         self._replace({})
 
-    def _replace(self, env: Mapping[str, str]) -> Process:
+    def _replace(self, env: Mapping[str, str]) -> None:
         stack = self._stack
         if self._tier == "web":
-            old, new = list(stack.webs), stack.start_web(env=env)
+            old = list(stack.webs)
+            stack.start_web(env=env)
             for web in old:
                 let_go(stack, web)
-            return new
+            return
         workers, worker = list(stack.workers), stack.start_worker(wait=False, env=env)
         deadline = time.monotonic() + UP
         # Another fault may keep it from coming up; that one's end is not to wait for this.
@@ -85,21 +79,17 @@ class _Skewed:
             time.sleep(0.05)  # between looks, not instead of them
         for one in workers:
             stack.end(one, signal.SIGTERM)
-        return worker
 
-    def judge(self) -> list[str]:
-        """Some stamps are off, and by as much as was asked for: else nothing was tried."""
+    @property
+    def fired(self) -> int:
+        """Stamps that are off, and by as much as was asked for: without one nothing was tried."""
         store = ResultStore(self._stack.settings)
         field = "received" if self._tier == "web" else "started"
         now = datetime.now(UTC)
-        for job_id in self._stack.ledger.accepted:
-            result = store.read(job_id)
-            if result is None or field not in result.times:
-                continue
-            off = (datetime.fromisoformat(result.times[field]) - now).total_seconds()
-            if abs(off - self._by) < SLACK:
-                return []
-        return [f"no result has a {field} that is off by {self._by} s"]
+        stamps = [result.times[field] for job_id in self._stack.ledger.accepted.keys() - self._old
+                  if (result := store.read(job_id)) is not None and field in result.times]
+        return sum(abs((datetime.fromisoformat(stamp) - now).total_seconds() - self._by) < SLACK
+                   for stamp in stamps)
 
 
 FAULTS: tuple[Fault, ...] = tuple(
