@@ -14,6 +14,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
 from irs import errors
+from irs.aws.faults import NO_CREDENTIALS
 from irs.settings import Settings
 
 #: A TCP handshake inside a region takes about a millisecond; 5 s is a lost packet twice.
@@ -101,5 +102,5 @@ def store(settings: Settings, bucket: str) -> S3Store:
         try:
             options["credential_provider"] = Boto3CredentialProvider(session(settings))
         except ValueError as exc:  # obstore's own word for a chain that found none
-            raise errors.AccessDenied("no AWS credentials found", code="NoCredentials") from exc
+            raise errors.AccessDenied(NO_CREDENTIALS, code="NoCredentials") from exc
     return S3Store(bucket, **options)

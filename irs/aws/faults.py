@@ -14,6 +14,9 @@ import obstore.exceptions as obs
 
 from irs import errors
 
+#: For whoever is in the wrong directory as well.
+NO_CREDENTIALS = "no AWS credentials found; `irs up` brings its own, for commands in its directory"
+
 _THROTTLED = frozenset({
     "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
     "RequestThrottledException", "RequestLimitExceeded", "TooManyRequestsException",
@@ -60,7 +63,7 @@ _TABLE: tuple[tuple[frozenset[str], type[errors.CloudError]], ...] = (
 #: Exceptions without a code of AWS's: class, ours, message (empty: theirs), code for the log.
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], type[errors.CloudError], str, str], ...] = (
     ((boto.NoCredentialsError, boto.PartialCredentialsError), errors.AccessDenied,
-     "no AWS credentials found", "NoCredentials"),
+     NO_CREDENTIALS, "NoCredentials"),
     ((boto.ParamValidationError,), errors.Permanent, "", "ParamValidation"),
     ((obs.NotFoundError, FileNotFoundError), errors.NotFound, "not found", "NoSuchKey"),
     ((obs.AlreadyExistsError, obs.PreconditionError), errors.AlreadyExists, "already there",

@@ -164,9 +164,11 @@ class Stack:
     def _check(self) -> None:
         if self._embedded:
             children.trim(self._emulator.child.log)
-            if self._emulator.child.poll() is not None:
-                raise Unreachable(f"the embedded cloud has ended; its log {self._emulator.child.log} "
-                                  f"ends:\n{self._emulator.child.tail()}")
+            if (code := self._emulator.child.poll()) is not None:
+                raise Unreachable(
+                    f"the embedded cloud has ended with code {code}: start again, then `irs audit` says "
+                    f"whether anything is missing; its log {self._emulator.child.log} ends:\n"
+                    f"{self._emulator.child.tail() or '(empty)'}")
         for service in self._services.values():
             if news := service.check():
                 self._say(news, style="yellow")

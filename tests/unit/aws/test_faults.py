@@ -7,7 +7,7 @@ import obstore.exceptions as obs  # noqa: TID251 - the errors that come in
 import pytest
 
 from irs import errors
-from irs.aws.faults import classify, translate, translated
+from irs.aws.faults import NO_CREDENTIALS, classify, translate, translated
 
 CODES = [
     ("ThrottlingException", 400, errors.Throttled),
@@ -64,7 +64,7 @@ def test_sqs_says_an_expired_receipt_with_a_common_code() -> None:
 
 
 EXCEPTIONS = [
-    (boto.NoCredentialsError(), errors.AccessDenied, "no AWS credentials found"),
+    (boto.NoCredentialsError(), errors.AccessDenied, NO_CREDENTIALS),
     (boto.EndpointConnectionError(endpoint_url="http://x"), errors.Unreachable, "http://x"),
     (boto.ReadTimeoutError(endpoint_url="http://x"), errors.Unreachable, "http://x"),
     (boto.ConnectTimeoutError(endpoint_url="http://x"), errors.Unreachable, "http://x"),
