@@ -1,39 +1,23 @@
-"""Every setting, typed; the only reader of the environment.
-
-Values come, strongest first, from the caller, `IRS_*` variables, `.env`, and
-`.irs/cloud.env`, which the embedded cloud writes while it runs so that every command
-typed in the same directory finds it. A value that does not parse, or that contradicts
-another, raises `SettingsError` with one line that names the variable.
-"""
+"""The settings' fields: types, limits, defaults, and what contradicts what."""
 
 from __future__ import annotations
 
-import difflib
-import functools
-import os
 import re
 import urllib.parse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-# There are none, and looking for them opens every package's metadata, a twentieth of a start.
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-
-from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from irs import apikeys
-from irs.errors import SettingsError
 
 PREFIX = "IRS_"
 #: Written by the embedded cloud while it runs, removed when it stops.
@@ -251,109 +235,3 @@ class Settings(BaseSettings):
                 f"{PREFIX}AWS_ACCESS_KEY_ID and {PREFIX}AWS_SECRET_ACCESS_KEY go together"
             )
         return self
-
-
-def build(values: Mapping[str, Any] | None = None) -> Settings:
-    """Settings from the environment, with ``values`` (field name to value) before it.
-
-    Raises `SettingsError`, one line.
-    """
-    try:
-        return Settings(**(values or {}))
-    except ValidationError as exc:
-        raise SettingsError(_one_line(exc)) from None
-    except UnicodeDecodeError as exc:
-        raise SettingsError(f".env is not UTF-8 text (byte {exc.start})") from None
-
-
-@functools.cache
-def load() -> Settings:
-    """The process's settings, read once; raises `SettingsError`."""
-    return build()
-
-
-def own_key(settings: Settings) -> str | None:
-    """The API key for this machine's own service; None where it wants none."""
-    if settings.api_key is not None:
-        return settings.api_key.get_secret_value()
-    if settings.api_keys is None:
-        return None
-    return next(iter(apikeys.parse(settings.api_keys.get_secret_value()).values()))
-
-
-def names() -> tuple[str, ...]:
-    """Every setting as its environment variable, in the order of the fields."""
-    return tuple(PREFIX + field.upper() for field in Settings.model_fields)
-
-
-def unknown(environ: Mapping[str, str | None] | None = None) -> list[tuple[str, str | None]]:
-    """``IRS_*`` variables that are no setting, each with the setting that it resembles or None.
-
-    A misspelt variable is otherwise ignored in silence. Without ``environ``, looks at the
-    environment and at the files that `load` reads.
-    """
-    if environ is None:
-        environ = {**dotenv_values(CLOUD_ENV), **dotenv_values(".env"), **os.environ}
-    known = names()
-    strays = sorted(name for name in environ
-                    if name.upper().startswith(PREFIX) and name.upper() not in known)
-    # Without the prefix, which all have in common and which would make all of them alike.
-    fields = [name.removeprefix(PREFIX) for name in known]
-    return [(stray, _nearest(stray.upper().removeprefix(PREFIX), fields)) for stray in strays]
-
-
-def _nearest(stray: str, fields: list[str]) -> str | None:
-    near = difflib.get_close_matches(stray, fields, n=3, cutoff=0.7)
-    # Of names that are as close: letters that have changed places are the commonest slip.
-    near.sort(key=lambda name: sorted(name) != sorted(stray))
-    return PREFIX + near[0] if near else None
-
-
-def _one_line(exc: ValidationError) -> str:
-    parts = []
-    for error in exc.errors(include_url=False, include_input=False, include_context=False):
-        message = error["msg"].removeprefix("Value error, ")
-        if error["loc"]:
-            message = f"{PREFIX}{str(error['loc'][0]).upper()}: {message}"
-        parts.append(message)
-    return "; ".join(parts)
-
-
-def apply_user_data(text: str) -> None:
-    """Put an instance's user data (``IRS_NAME=value`` lines) into this process's environment.
-
-    Lines that are empty or begin with ``#`` are skipped; anything else raises
-    `SettingsError` and changes nothing: an instance with half its settings would serve
-    the wrong queue.
-    """
-    values = {}
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        if not equals or not name.startswith(PREFIX):
-            raise SettingsError(f"user data line {number} is not {PREFIX}NAME=value")
-        values[name] = value
-    os.environ.update(values)
-    load.cache_clear()
-
-
-def as_env(settings: Settings, *names: str) -> dict[str, str]:
-    """The named fields as ``IRS_*`` variables, as a child process or user data wants them."""
-    env = {}
-    for name in names:
-        value = getattr(settings, name)
-        if value is None:
-            continue
-        if isinstance(value, SecretStr):
-            value = value.get_secret_value()
-        elif isinstance(value, tuple):
-            value = ",".join(value)
-        env[PREFIX + name.upper()] = str(value)
-    return env
-
-
-def environment(*names: str) -> dict[str, str]:
-    """This process's environment for a child process: the named variables, or all of them."""
-    return {k: v for k, v in os.environ.items() if not names or k in names}
