@@ -105,7 +105,7 @@ class Scaler:
         if not self._dry_run:
             self._care.spare(actuator, seen, actions, self.state)
         self._teller.decided(self.state, seen, actions, changed=self.state.verdict != before.verdict,
-                             waits=actuator.waits(seen.now))
+                             waits=actuator.waits(seen.now), done=self._senses.known.finished)
         return self._dry_run or self._act(actuator, actions, before.tick, seen)
 
     def keep(self) -> None:

@@ -33,16 +33,17 @@ class Teller:
         self.totals: Counter[str] = Counter()
 
     def decided(self, state: State, seen: Observation, actions: Sequence[Action], *, changed: bool,
-                waits: bool) -> None:
+                waits: bool, done: int) -> None:
         """One line: at info level when something is done or new, or each `TELL` seconds.
 
-        ``waits``: the actions are held back, which was told already.
+        ``waits``: the actions are held back, which was told already. ``done``: images that
+        the workers have reported as finished, without what is guessed ahead of their reports.
         """
         states = [view.state for view in seen.fleet]
         self.decision = {
             "at": seen.now.isoformat(), "reason": state.reason, "tick": state.tick,
             "policy": self._policy.name, "visible": seen.visible, "in_flight": seen.in_flight,
-            "arrived": seen.arrived, "finished": seen.finished,
+            "arrived": seen.arrived, "finished": seen.finished, "done": done,
             "pending": states.count("pending"), "running": states.count("running"),
             "stopped": states.count("stopped"), "draining": sum(v.draining for v in seen.fleet),
             "launch": sum(a.count for a in actions if isinstance(a, Launch)),

@@ -100,6 +100,7 @@ def test_a_burst_launches_several_and_quiet_drains_them_to_the_minimum(
     assert (depth.visible, depth.in_flight) == (0, 0)
     assert Queue(made.settings, made.settings.dead_letter_queue).depth().visible == 0
     last = events(scaler, "scaler.decision")[-1]
+    assert last["done"] == 200
     # What was guessed between two reports may be too many, and never one too few or left over.
     assert last["finished"] == last["arrived"] >= 200
     assert last["service_seconds"] > 0

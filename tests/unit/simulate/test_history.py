@@ -94,7 +94,8 @@ def test_what_the_scaler_says_is_what_is_read() -> None:
     for second, arrived in ((0, 5), (60, 9)):
         seen = Observation(visible=2, in_flight=1, fleet=(), now=START + timedelta(seconds=second),
                            arrived=arrived, finished=arrived - 3, service_seconds=0.5, boot_seconds=41.0)
-        teller.decided(State(), seen, (), changed=True, waits=False)
+        teller.decided(State(), seen, (), changed=True, waits=False,
+                       done=arrived - 3)
         lines.append(json.dumps({"event": "scaler.decision", "timestamp": seen.now.isoformat(),
                                  "dry_run": False} | teller.decision))
     found = history.read(lines)
