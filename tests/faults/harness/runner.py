@@ -96,8 +96,11 @@ def run(stack: Stack, faults: Sequence[Fault], pictures: Pictures, history: Hist
     silent = [f"{fault} did not fire: {count} of {fault.least}"
               for fault, count in fired.items() if count < fault.least]
     broken += silent if len(silent) == len(faults) else []
+    # What a client sent, or an upkeep sent again, while the fault was healing.
+    if oracle.wait(time.monotonic() + HEAL) is None:
+        broken.append(f"P2: {len(oracle.accepted) - oracle.final} of {len(oracle.accepted)} accepted "
+                      f"images have no result, or the queue is not empty, {HEAL:g} s later")
     lost, duplicated = oracle.lost(), oracle.duplicated()
-    oracle.settled()  # a last look, at what a client sent while the fault was healing
     requests = history.requests
     broken += [*lost, *duplicated, *_judge(stack, oracle, faults, before, len(requests))]
     if healed is None:
