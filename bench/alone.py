@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 import tempfile
@@ -24,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corpus import call
+from client import upload
 from efficiency import photographs
-from service import Tiers
+from service import Tiers, verdict
 
 from irs.domain import images
 from irs.model import engine as engines
@@ -37,13 +36,9 @@ ABOVE = 60.0
 WARM = 5
 
 
-def upload(url: str, data: bytes) -> dict[str, Any]:
+def classified(url: str, data: bytes) -> dict[str, Any]:
     """One upload's result."""
-    boundary = "irs-alone"
-    body = (f'--{boundary}\r\nContent-Disposition: form-data; name="myfile"; filename="a.jpg"'
-            "\r\n\r\n").encode() + data + f"\r\n--{boundary}--\r\n".encode()
-    status, answer = call(url, "POST", "/upload", body,
-                          {"Content-Type": f"multipart/form-data; boundary={boundary}"})
+    status, answer = upload(url, "a.jpg", data)
     if status != 200:
         raise RuntimeError(f"an upload answered {status}: {answer}")
     result: dict[str, Any] = answer["results"][0]
@@ -70,7 +65,7 @@ def main() -> int:
         for number in range(-WARM, options.images):
             data = files[number % len(files)]
             began, at = time.perf_counter(), time.time()
-            result = upload(web.url, data)
+            result = classified(web.url, data)
             whole, end = time.perf_counter() - began, time.time()
             moments = [at, *(datetime.fromisoformat(result["times"][name]).timestamp()
                              for name in ("received", "started", "finished")), end]
@@ -88,12 +83,8 @@ def main() -> int:
     figures["upload p95"] = statistics.quantiles(taken["upload"], n=20)[-1]
     for name, value in figures.items():
         print(f"{name:18} {value:8.1f} ms")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
-    if figures["above"] > ABOVE:
-        print(f"MISSED: {figures['above']:.0f} ms above decode and inference; {ABOVE:g} may be")
-        return 1
-    return 0
+    return verdict(figures, [f"{figures['above']:.0f} ms above decode and inference; {ABOVE:g} may be"]
+                   * (figures["above"] > ABOVE), options.json)
 
 
 if __name__ == "__main__":

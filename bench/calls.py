@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import json
 import math
 import sys
 import tempfile
@@ -23,9 +22,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from corpus import call
+from client import upload
 from efficiency import photographs
-from service import Tiers, until
+from service import Tiers, until, verdict
 
 from irs.aws.queues import Queue
 from irs.testing.proxy import Exchange, Proxy
@@ -66,15 +65,6 @@ class Counter:
             return found
 
 
-def upload(url: str, number: int, data: bytes) -> int:
-    """Status of one upload."""
-    boundary = f"irs-{number}"
-    body = (f'--{boundary}\r\nContent-Disposition: form-data; name="myfile"; filename="{number}.jpg"'
-            "\r\n\r\n").encode() + data + f"\r\n--{boundary}--\r\n".encode()
-    return call(url, "POST", "/upload", body,
-                {"Content-Type": f"multipart/form-data; boundary={boundary}"})[0]
-
-
 def dollars(service: str, operation: str) -> float:
     """What one call costs at list price; what is not in the table is free or not per call."""
     return PRICES.get("sqs" if service == "sqs" else operation, 0.0)
@@ -95,13 +85,13 @@ def measure(options: argparse.Namespace, files: list[bytes]) -> dict[str, Any]:
             stack.callback(started[name].child.stop, 60)
         web = started["web"]
         for number in range(3):  # everything lazy is built, every queue's address known
-            upload(web.url, number, files[0])
+            upload(web.url, f"{number}.jpg", files[0])
         queue = Queue(tiers.settings, tiers.settings.input_queue)
         for counter in counters.values():
             counter.take()
         with ThreadPoolExecutor(options.at_once) as pool:
-            statuses = list(pool.map(lambda n: upload(web.url, n, files[n % len(files)]),
-                                     range(options.images)))
+            statuses = list(pool.map(
+                lambda n: upload(web.url, f"{n}.jpg", files[n % len(files)])[0], range(options.images)))
         if set(statuses) != {200}:
             raise RuntimeError(f"uploads answered {collections.Counter(statuses)}")
         until(lambda: not (d := queue.depth()).visible + d.in_flight, 60, "the queue empty")
@@ -168,12 +158,7 @@ def main() -> int:
     for name in ("sqs_per_image", "s3_per_image", "idle_sqs_per_minute", "dollars_per_million_images"):
         if found[name] is not None:
             print(f"{name:42} {found[name]:8.3f}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
-    lines = broken(found)
-    for line in lines:
-        print(f"MISSED: {line}")
-    return 1 if lines else 0
+    return verdict(found, broken(found), options.json)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from client import form
 from efficiency import photographs
 from peers import systems
 from service import until
@@ -56,8 +57,6 @@ from irs.model import engine as engines
 
 #: Seconds for one answer, and for the last processes of a stopped system to go.
 ANSWER, GONE = 300.0, 15.0
-BOUNDARY = "a9f4c27d51e84b6c"
-HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Accept": "application/json"}
 COLUMNS = {"system": "system", "at_once": "at once", "rate": "images/s", "p50_ms": "p50 ms",
            "p95_ms": "p95 ms", "p99_ms": "p99 ms", "cpu_ms": "CPU ms/image", "bound": "bound/s",
            "client_ms": "client ms/image", "wrong": "wrong", "left": "left"}
@@ -116,16 +115,15 @@ def end_leftovers() -> int:
 
 # -- the load -----------------------------------------------------------------------------------
 
-def requests(options: argparse.Namespace) -> list[tuple[bytes, str]]:
-    """Each photograph as a request's body, and its label by the engine alone."""
+def requests(options: argparse.Namespace) -> list[tuple[bytes, dict[str, str], str]]:
+    """Each photograph as a request's body and headers, and its label by the engine alone."""
     engine = engines.load(options.settings, None)
     size, found = engine.preprocess.crop, []
     for data in photographs(options.photos):
         pixels = images.decode(data, images.Limits(), engine.preprocess).pixels
         batch = np.frombuffer(pixels, np.uint8).reshape(1, size, size, 3)
-        head = (f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="myfile"; filename="a.jpg"\r\n'
-                "Content-Type: image/jpeg\r\n\r\n")
-        found.append((head.encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode(),
+        body, headers = form("a.jpg", data)
+        found.append((body, headers | {"Accept": "application/json"},
                       engines.top_k(engine.predict(batch), engine.labels, 1)[0][0].label))
     return found
 
@@ -141,10 +139,10 @@ def drive(port: int, options: argparse.Namespace, count: int, width: int) -> dic
         connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER)
         gate.wait()
         while (number := next(numbers)) < count:
-            body, expected = options.requests[number % len(options.requests)]
+            body, headers, expected = options.requests[number % len(options.requests)]
             began = time.perf_counter()
             try:
-                connection.request("POST", "/upload", body, HEADERS)
+                connection.request("POST", "/upload", body, headers)
                 answer = connection.getresponse()
                 text = answer.read()
             except TimeoutError as exc:

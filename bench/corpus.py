@@ -18,40 +18,23 @@ import json
 import sys
 import tempfile
 import time
-import urllib.parse
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from client import call, upload
 from service import Tiers
 
 #: Seconds for one file from upload to final.
 PATIENCE = 180.0
 
 
-def call(url: str, method: str, path: str, body: bytes | None = None,
-         headers: dict[str, str] | None = None) -> tuple[int, Any]:
-    """Status and JSON of one request."""
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=PATIENCE)
-    try:
-        connection.request(method, path, body, {"Accept": "application/json", **(headers or {})})
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        connection.close()
-
-
 def final(url: str, path: Path) -> tuple[str, str | None]:
     """What became of one file: its status (``200``, ``415 unsupported_format`` …), and what is wrong."""
-    boundary = uuid.uuid4().hex
-    body = (f'--{boundary}\r\nContent-Disposition: form-data; name="myfile"; filename="{uuid.uuid4().hex}"'
-            "\r\n\r\n").encode() + path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
     deadline = time.monotonic() + PATIENCE
     try:
-        status, answer = call(url, "POST", "/upload", body,
-                              {"Content-Type": f"multipart/form-data; boundary={boundary}"})
+        status, answer = upload(url, uuid.uuid4().hex, path.read_bytes())
         outcome = answer["results"][0] if "results" in answer else answer
         while outcome["status"] == "queued" and time.monotonic() < deadline:
             _, outcome = call(url, "GET", f"/v1/images/{outcome['id']}", None, {"Prefer": "wait=20"})

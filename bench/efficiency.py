@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
-from service import Tier, Tiers, until
+from service import Tier, Tiers, until, verdict
 
 from irs import settings as settings_module
 from irs.aws.objects import Objects
@@ -223,12 +223,9 @@ def main() -> int:
     print("the worker's CPU ms an image, by what its threads do")
     for work, value in spent.most_common():
         print(f"  {work:18} {value:10.2f}")
-    if options.json:
-        options.json.write_text(json.dumps(figures | {"cpu_ms_by_work": spent}, indent=1))
-    if figures["efficiency"] < EFFICIENCY:
-        print(f"MISSED: {figures['efficiency']:.2f} of the bare loop; {EFFICIENCY} it should be")
-        return 1
-    return 0
+    return verdict(figures | {"cpu_ms_by_work": spent},
+                   [f"{figures['efficiency']:.2f} of the bare loop; {EFFICIENCY} it should be"]
+                   * (figures["efficiency"] < EFFICIENCY), options.json)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ channels-last, on tensors that are on the device already. Exit code 1 where a bu
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from unittest import mock
 
 import numpy as np
 from efficiency import photographs
+from service import verdict
 
 from irs import log
 from irs import settings as settings_module
@@ -242,12 +242,7 @@ def main() -> int:
     log.configure(level="ERROR")
     found = measure(options, photographs(options.photos))
     show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
-    lines = broken(found)
-    for line in lines:
-        print(f"MISSED: {line}")
-    return 1 if lines else 0
+    return verdict(found, broken(found), options.json)
 
 
 if __name__ == "__main__":

@@ -21,21 +21,19 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
-import json
 import os
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from calls import upload
+from client import request, upload
 from efficiency import photographs
 from PIL import Image
-from service import Tier, Tiers, until
+from service import Tier, Tiers, until, verdict
 
 #: What must hold, as ratios: processor time an image of the largest size over the smallest's
 #: (web tier and worker together); memory at the end over that at a tenth of the way, from
@@ -89,11 +87,11 @@ def images(options: argparse.Namespace, files: list[bytes], size: int) -> dict[s
             max_queue_wait=None) as tiers:
         running = {"web": tiers.web(), "worker": tiers.worker(), "cloud": tiers.cloud}
         for number in range(3):  # everything lazy is built
-            upload(running["web"].url, number, files[0])
+            upload(running["web"].url, f"{number}.jpg", files[0])
         tally = Tally(running, max(1, size // PARTS))
 
         def one(number: int) -> int:
-            status = upload(running["web"].url, number, files[number % len(files)])
+            status, _ = upload(running["web"].url, f"{number}.jpg", files[number % len(files)])
             tally.answered()
             return status
 
@@ -121,21 +119,20 @@ def waiting(options: argparse.Namespace, files: list[bytes], clients: int) -> di
         web = tiers.web()
         base = web.memory()
         with ThreadPoolExecutor(clients) as pool:
-            sent = [pool.submit(upload, web.url, number, files[number % len(files)])
+            sent = [pool.submit(upload, web.url, f"{number}.jpg", files[number % len(files)])
                     for number in range(clients)]
             until(lambda: _inside(web.url) >= clients, 120, f"{clients} clients wait")
             memory, cpu = web.memory(), web.cpu()
             time.sleep(WATCHED)  # the measurement itself: what waiting costs
             spent = web.cpu() - cpu
             tiers.worker()
-            wrong = sum(each.result() != 200 for each in sent)
+            wrong = sum(each.result()[0] != 200 for each in sent)
     return {"clients": clients, "not_200": wrong, "kb_each": 1e3 * (memory - base) / clients,
             "cpu_ms_each_second": 1e3 * spent / WATCHED / clients}
 
 
 def _inside(url: str) -> int:
-    with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:
-        text = answer.read().decode()
+    text = request(url, "GET", "/metrics")[1].decode()
     return int(float(text.partition("\nirs_waiting_clients ")[2].split()[0]))
 
 
@@ -174,12 +171,7 @@ def main() -> int:
             row = measure(options, files, number)
             tables[name].append(row)
             print("  ".join(f"{what} {value:.4g}" for what, value in row.items()), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(tables, indent=1))
-    lines = broken(tables["sizes"], tables["waiting"])
-    for line in lines:
-        print(f"MISSED: {line}")
-    return 1 if lines else 0
+    return verdict(tables, broken(tables["sizes"], tables["waiting"]), options.json)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from client import form
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -85,10 +86,9 @@ def upload(name: str) -> bytes:
     """A whole request with a small photograph."""
     picture = io.BytesIO()
     Image.effect_noise((640, 480), 40).convert("RGB").save(picture, "JPEG")
-    body = (f'--xyz\r\nContent-Disposition: form-data; name="myfile"; filename="{name}"\r\n\r\n'.encode()
-            + picture.getvalue() + b"\r\n--xyz--\r\n")
-    return (b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=xyz\r\n"
-            b"Content-Length: %d\r\n\r\n" % len(body)) + body
+    body, headers = form(name, picture.getvalue())
+    return (f"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Type: {headers['Content-Type']}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n").encode() + body
 
 
 class Pressure:

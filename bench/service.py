@@ -9,11 +9,12 @@ Figures of memory and CPU come from ``/proc``: Linux only.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +116,14 @@ class Tiers:
         with bind(0) as free:
             port = free.getsockname()[1]
         tier = self._start("web", "web_entry.py", url=f"http://{HOST}:{port}", IRS_PORT=str(port), **env)
-        until(lambda: self._lives(tier) and _ready(tier.url), START, "web tier ready")
+        until(lambda: lives(tier) and ready(tier.url), START, "web tier ready")
         return tier
 
     def worker(self, *, wait: bool = True, **env: str) -> Tier:
         """A worker; one that takes tasks, unless ``wait`` is false."""
         tier = self._start("worker", "worker_entry.py", **env)
         if wait:
-            until(lambda: self._lives(tier) and "worker.ready" in tier.log(), START, "worker ready")
+            until(lambda: lives(tier) and "worker.ready" in tier.log(), START, "worker ready")
         return tier
 
     def _start(self, name: str, script: str, *, url: str = "", **env: str) -> Tier:
@@ -142,16 +143,27 @@ class Tiers:
         if name in self._cores:
             os.sched_setaffinity(pid, self._cores[name])
 
-    @staticmethod
-    def _lives(tier: Tier) -> bool:
-        if tier.child.poll() is not None:
-            raise RuntimeError(f"{tier.child.name} ended:\n{tier.child.tail()}")
-        return True
+
+def lives(tier: Tier) -> bool:
+    """True; raises `RuntimeError` with the log's end where its process has ended."""
+    if tier.child.poll() is not None:
+        raise RuntimeError(f"{tier.child.name} ended:\n{tier.child.tail()}")
+    return True
 
 
-def _ready(url: str) -> bool:
+def ready(url: str) -> bool:
+    """Whether a web tier says that it is."""
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def verdict(found: Any, broken: Sequence[str], path: Path | None) -> int:
+    """Write the figures as JSON where that was asked for, print what is missed; the exit code."""
+    if path:
+        path.write_text(json.dumps(found, indent=1))
+    for line in broken:
+        print(f"MISSED: {line}")
+    return 1 if broken else 0

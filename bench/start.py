@@ -28,14 +28,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from efficiency import Load, photographs
-from service import START, STOP, Tier, Tiers, until
+from service import START, STOP, Tier, Tiers, lives, ready, until, verdict
 
 from irs import settings as settings_module
 from irs.aws.objects import Objects
@@ -92,11 +91,11 @@ class Starts:
         at, began = time.time(), time.perf_counter()
         tier = self._spawn("worker_entry.py", **env)
         try:
-            until(lambda: _lives(tier) and self._outputs.exists(keys.output_key(job.id)), START,
+            until(lambda: lives(tier) and self._outputs.exists(keys.output_key(job.id)), START,
                   "a result")
             took = time.perf_counter() - began, tier.cpu()
             self.torch |= "libtorch" in Path(f"/proc/{tier.pid}/maps").read_text()
-            until(lambda: _lives(tier) and "worker.ready" in tier.log(), START, "worker ready")
+            until(lambda: lives(tier) and "worker.ready" in tier.log(), START, "worker ready")
         finally:
             tier.child.stop(STOP)
         logged = tier.log()
@@ -110,8 +109,8 @@ class Starts:
         began = time.perf_counter()
         tier = self._spawn("web_entry.py", IRS_PORT=str(port), **env)
         try:
-            for name, good in ((LISTENS, lambda: _connects(port)), (READY, lambda: _ready(port))):
-                until(lambda good=good: _lives(tier) and good(), START, name)
+            for name, good in ((LISTENS, lambda: _connects(port)), (READY, lambda: ready(f"http://{HOST}:{port}"))):
+                until(lambda good=good: lives(tier) and good(), START, name)
                 took[name] = time.perf_counter() - began, tier.cpu()
         finally:
             tier.child.stop(STOP)
@@ -124,26 +123,12 @@ class Starts:
             log=self._directory / f"{script}.log", env=children.base_env() | given | env))
 
 
-def _lives(tier: Tier) -> bool:
-    if tier.child.poll() is not None:
-        raise RuntimeError(f"{tier.child.name} ended:\n{tier.child.tail()}")
-    return True
-
-
 def _connects(port: int) -> bool:
     try:
         socket.create_connection((HOST, port), timeout=5).close()
     except OSError:
         return False
     return True
-
-
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def _events(logged: str) -> list[tuple[str, float]]:
@@ -241,12 +226,7 @@ def main() -> int:
     options = parser.parse_args()
     found = measure(options)
     show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
-    lines = broken(found)
-    for line in lines:
-        print(f"MISSED: {line}")
-    return 1 if lines else 0
+    return verdict(found, broken(found), options.json)
 
 
 if __name__ == "__main__":

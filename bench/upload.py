@@ -12,39 +12,28 @@ index. Exit code 1 when an answer is not 200.
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import statistics
 import sys
 import threading
 import time
-import urllib.parse
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from client import form, request
 
 
 def post(url: str, name: str, data: bytes, accept: str | None) -> tuple[int, str]:
     """One upload; the status and the body."""
-    boundary = uuid.uuid4().hex
-    body = (f'--{boundary}\r\nContent-Disposition: form-data; name="myfile"; filename="{name}"\r\n\r\n'
-            ).encode() + data + f"\r\n--{boundary}--\r\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    if accept:
-        headers["Accept"] = accept
-    return _request(url, "POST", "/upload", body, headers)
+    body, headers = form(name, data)
+    return get(url, "POST", "/upload", body, headers | ({"Accept": accept} if accept else {}))
 
 
-def _request(url: str, method: str, path: str, body: bytes | None = None,
-             headers: dict[str, str] | None = None) -> tuple[int, str]:
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=300)
-    try:
-        connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
+def get(url: str, *what: Any) -> tuple[int, str]:
+    """Status and text of one request."""
+    status, body = request(url, *what)
+    return status, body.decode()
 
 
 def timed(call: Callable[[], tuple[int, str]]) -> tuple[float, int, str]:
@@ -116,7 +105,7 @@ def main() -> int:
             for (name, _), (_, status, body) in zip(photos, burst, strict=True))
     if options.alone:
         lone = [timed(lambda: post(options.url, *photos[0], None))[0] for _ in range(options.alone)]
-        nothing = [timed(lambda: _request(options.url, "GET", "/healthz"))[0]
+        nothing = [timed(lambda: get(options.url, "GET", "/healthz"))[0]
                    for _ in range(options.alone)]
         figures |= {
             "alone_p50_ms": 1e3 * statistics.median(lone), "alone_p95_ms": 1e3 * quantile(lone, 0.95),
