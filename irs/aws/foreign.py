@@ -42,3 +42,11 @@ class Foreign:
                 for chunk in body.iter_chunks(_CHUNK):
                     data += chunk
                 return bytes(data)
+
+    def keys(self, prefix: str, after: str, count: int) -> list[str]:
+        """Up to ``count`` (at most 1,000) keys that begin with ``prefix`` and come after ``after``."""
+        asked = {"Bucket": self.bucket, "Prefix": prefix, "MaxKeys": count}
+        with translated(f"S3 LIST of {self.bucket}"):
+            answer = clients.client(self._settings, "s3").list_objects_v2(
+                **asked, **({"StartAfter": after} if after else {}))
+        return [item["Key"] for item in answer.get("Contents", ())]

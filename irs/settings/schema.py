@@ -97,6 +97,10 @@ class Settings(BaseSettings):
     source_buckets: Buckets = ()
     #: files in one request
     max_files: int = Field(100, ge=1, le=1000)
+    #: images in one batch
+    max_batch_images: int = Field(100_000, ge=1, le=1_000_000)
+    #: bytes of a request that brings a batch
+    max_batch_bytes: int = Field(1_000_000_000, ge=1)
     #: seconds without a result after which a job that the queue has lost is sent again; off: never
     requeue_after: OptionalSeconds = 30.0
     #: seconds of estimated wait in the queue beyond which new work is refused; off: never

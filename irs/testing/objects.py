@@ -127,3 +127,10 @@ class MemoryForeign:
         if version is not None and self.objects.get_tagged(key)[1] != version:
             raise errors.NotFound("S3 GET: not found", code="NoSuchVersion")
         return self.objects.get(key, max_bytes=max_bytes)
+
+    def keys(self, prefix: str, after: str, count: int) -> list[str]:
+        """Up to ``count`` keys that begin with ``prefix`` and come after ``after``."""
+        if self.fails is not None:
+            raise self.fails
+        found = sorted(key for key in self.objects.stored if key.startswith(prefix) and key > after)
+        return found[:count]

@@ -17,9 +17,9 @@ from irs.settings import Settings
 from irs.web.arrival import Bodies
 from irs.web.connection import Channel
 from irs.web.estimates import RETRY_AFTER
+from irs.web.limits import batch_limit, request_limit
 from irs.web.services import KEY, Services
 from irs.web.threads import Threads
-from irs.web.uploads import request_limit
 
 _log = log.get("web")
 
@@ -32,7 +32,7 @@ LEAVING = 256
 #: Bytes of a body kept in memory; more goes to a temporary file. Most photographs fit.
 IN_MEMORY = 1_048_576
 #: Bytes of the bodies that are held at once, in memory and temporary files, as a multiple of
-#: the largest request's: 4 GB at the default limits.
+#: the largest upload's: 4 GB at the default limits. And at least two batches.
 BODIES = 16
 #: Bytes of a request's line and headers.
 MAX_HEADERS = 32_768
@@ -55,7 +55,8 @@ class Acceptor(TcpWSGIServer):
         self._limit = settings.max_waiting + SPARE + SPARE_CONNECTIONS
         self._instant: deque[Channel] = deque()
         self._called = False
-        self.bodies = Bodies(BODIES * request_limit(settings))
+        largest = max(request_limit(settings), batch_limit(settings))
+        self.bodies = Bodies(max(BODIES * request_limit(settings), 2 * largest))
         super().__init__(
             app, sockets, True, sock, dispatcher=Threads(settings.max_waiting + SPARE),
             bind_socket=False,
@@ -68,7 +69,7 @@ class Acceptor(TcpWSGIServer):
                 channel_request_lookahead=1,  # keeps reading, and so sees a client leave
                 cleanup_interval=1,
                 inbuf_overflow=IN_MEMORY,
-                max_request_body_size=request_limit(settings),
+                max_request_body_size=largest,
                 max_request_header_size=MAX_HEADERS,
                 ident="irs", log_socket_errors=False,
             ))

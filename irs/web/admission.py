@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from irs import apikeys, errors
 from irs.settings import Settings
+from irs.web import limits
 from irs.web.estimates import Estimates
 from irs.web.waiting import Gate
 
@@ -21,6 +22,8 @@ from irs.web.waiting import Gate
 ADMITTED, REFUSAL = "irs.admitted", "irs.refusal"
 #: Routes that bring work.
 WORK = frozenset({"/upload", "/v1/images"})
+#: The route that brings more than goes to the queue: how long that is does not matter.
+BULK = "/v1/batches"
 #: Routes that need no key: a load balancer has none, and a style sheet is no secret.
 OPEN = frozenset({"/healthz", "/readyz"})
 _STATIC = "/static/"
@@ -40,6 +43,7 @@ class Admission:
         self._keyring = apikeys.Keyring(apikeys.parse(text))
         self._buckets = apikeys.Buckets(settings.api_rate, clock) if settings.api_rate else None
         self._max_wait = settings.max_queue_wait
+        self._most, self._most_bulk = limits.request_limit(settings), limits.batch_limit(settings)
         self._gate = gate
         self._estimates = estimates
 
@@ -51,16 +55,21 @@ class Admission:
         """
         if self._keyring and path not in OPEN and not path.startswith(_STATIC):
             self._check_key(method, header)
-        if method == "POST" and path in WORK:
+        if method == "POST" and (path in WORK or path == BULK):
             self._gate.look()
-            self._check_queue()
+            if path in WORK:
+                self._check_queue()
+
+    def most(self, path: str) -> int:
+        """Bytes of the largest body that is read on that route."""
+        return self._most_bulk if path == BULK else self._most
 
     def _check_key(self, method: str, header: Headers) -> None:
-        secret, browser = _secret(header)
-        name = self._keyring.name_of(secret) if secret else None
+        key, browser = secret(header)
+        name = self._keyring.name_of(key) if key else None
         if name is None:
             raise errors.Unauthorized(
-                "this is no API key of this service" if secret else
+                "this is no API key of this service" if key else
                 "send an API key, e.g. curl -H 'Authorization: Bearer KEY'")
         # A browser sends a password that it knows with every page's forms, also another site's.
         if browser and method == "POST" and header("Sec-Fetch-Site") in ("cross-site", "same-site"):
@@ -79,7 +88,7 @@ class Admission:
                 retry_after=min(LONGEST, math.ceil(wait - self._max_wait)))
 
 
-def _secret(header: Headers) -> tuple[str, bool]:
+def secret(header: Headers) -> tuple[str, bool]:
     """The secret that the request carries, or nothing; and whether as a browser's password."""
     if key := header("X-API-Key"):
         return key.strip(), False

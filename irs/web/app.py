@@ -11,9 +11,11 @@ from werkzeug.exceptions import HTTPException
 
 from irs import __version__, errors, log
 from irs.aws.queues import Queue
+from irs.bulk.store import Records
 from irs.settings import Settings
-from irs.web import answers, api, health, metrics, pages, refusals, uploads
+from irs.web import answers, api, batches, health, limits, metrics, pages, refusals, uploads
 from irs.web.admission import ADMITTED, REFUSAL, Admission
+from irs.web.bulk import Bulk
 from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send
 from irs.web.dispatch import Dispatcher
 from irs.web.estimates import Estimates
@@ -42,25 +44,25 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
                results: Results | None = None, listener: Announcements | None = None,
                send: Send | None = None, depth: Callable[[], int] | None = None,
                ready: Callable[[], None] | None = None,
-               sources: Mapping[str, Bucket] | None = None,
+               sources: Mapping[str, Bucket] | None = None, records: Records | None = None,
                clock: Callable[[], float] = time.monotonic) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
 
     The ports default to the real ones for ``settings``. ``depth`` gives the input queue's
-    visible messages, ``sources`` others' buckets by their names, ``ready`` raises
-    `errors.CloudError` while the cloud cannot be used, ``clock`` gives seconds for waits and
-    estimates.
+    visible messages, ``sources`` others' buckets by their names, ``records`` keeps
+    batches, ``ready`` raises `errors.CloudError` while the cloud cannot be used, ``clock``
+    gives seconds for waits and estimates.
     """
     app = Flask("irs.web")
-    app.config.update(MAX_CONTENT_LENGTH=uploads.request_limit(settings),
+    app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings),
                       SEND_FILE_MAX_AGE_DEFAULT=_STATIC_AGE, PROPAGATE_EXCEPTIONS=False)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     app.extensions[KEY] = _services(
         settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send,
-                               sources=sources),
+                               sources=sources, records=records),
         depth or functools.partial(_depth, settings), ready or functools.partial(health.look, settings))
-    for module in (uploads, api, pages, health, metrics):
+    for module in (uploads, api, batches, pages, health, metrics):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
@@ -77,16 +79,19 @@ def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
     estimates = Estimates(depth, clock, fresh=health.FRESH, patience=health.PATIENCE)
     gate = Gate(settings.max_waiting, drain, functools.partial(
         estimates.retry_after, waiting=settings.max_waiting))
+    sources = Sources(settings, cloud.source)
+    bulk = Bulk(settings, cloud, estimates, sources)
+    estimates.elsewhere = lambda: bulk.rate_elsewhere
     counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
-                       upkeep=lambda: cloud.counts)
+                       upkeep=lambda: cloud.counts, bulk=lambda: bulk.counts)
     waiting = Waiting(cloud, drain, clock)
     return Services(
-        settings=settings, admission=Admission(settings, gate, estimates, clock),
+        settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
         cloud=cloud, drain=drain, estimates=estimates, gate=gate,
         metrics=counters, waiting=waiting,
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
-        sources=Sources(settings, cloud.source))
+        sources=sources)
 
 
 def _depth(settings: Settings) -> int:

@@ -84,7 +84,7 @@ class Request(HTTPRequestParser):
         if self.error is None and self.headers_finished and not self.empty:
             if not judged and (why := self._judgement()) is not None:
                 self.refuse(why)
-            self._check_chunks()
+            self._check_size()
         elif self.error is not None and self.error.code == 413:
             self.error = None
             self.refuse(errors.TooLarge("the request is too large"))
@@ -94,6 +94,13 @@ class Request(HTTPRequestParser):
         if self.completed:
             self.expect_continue = False
         return used
+
+    @property
+    def _most(self) -> int:
+        if self._admission is None:
+            most: int = self.adj.max_request_body_size
+            return most
+        return self._admission.most("/" + self.path.lstrip("/"))
 
     def _judgement(self) -> errors.IRSError | None:
         if self._admission is None:
@@ -108,12 +115,16 @@ class Request(HTTPRequestParser):
         text: str = self.headers.get(name.upper().replace("-", "_"), "")
         return text
 
-    def _check_chunks(self) -> None:
-        """Refuse a chunk that is announced too large, and a size line or trailer without end."""
+    def _check_size(self) -> None:
+        """Refuse what is announced too large for its route, and a size line or trailer without end."""
         body = self.body_rcv
-        if not isinstance(body, ChunkedReceiver):
+        if self.refused:
             return
-        if self.body_bytes_received + body.chunk_remainder >= self.adj.max_request_body_size:
+        if self.content_length >= self._most:  # in chunks it has none
+            self.refuse(errors.TooLarge("the request is too large"))
+        if not isinstance(body, ChunkedReceiver) or self.refused:
+            return
+        if self.body_bytes_received + body.chunk_remainder >= self._most:
             self.refuse(errors.TooLarge("the request is too large"))
         elif len(body.control_line) > MAX_CONTROL_LINE or len(body.trailer) > MAX_TRAILER:
             self.refuse(errors.BadRequest("the chunked body is malformed"))

@@ -11,7 +11,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from irs.aws.foreign import Foreign
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.broker import shared
+from irs.bulk.store import Records
 from irs.domain.jobs import Job, Result
 from irs.results.announce import Announcer
 from irs.results.listener import Listener
@@ -45,7 +46,8 @@ class ObjectStore(Protocol):
     """The input bucket: `irs.aws.objects.Objects`, as far as the web tier uses it."""
 
     def put(self, key: str, data: bytes, *, content_type: str = ...,
-            metadata: Mapping[str, str] | None = ...) -> None: ...
+            metadata: Mapping[str, str] | None = ...) -> str: ...
+    def delete(self, key: str) -> None: ...
     def keys(self, prefix: str = ...) -> Iterator[str]: ...
 
 
@@ -82,10 +84,16 @@ class Cloud:
 
     def __init__(self, settings: Settings, *, objects: ObjectStore | None = None,
                  results: Results | None = None, listener: Announcements | None = None,
-                 send: Send | None = None, sources: Mapping[str, Bucket] | None = None) -> None:
+                 send: Send | None = None, sources: Mapping[str, Bucket] | None = None,
+                 records: Records | None = None) -> None:
         self._settings = settings
         self._sources = sources
+        self._records = records
         self._given = (objects, results, listener, send)
+        #: what else is told of results, built beforehand, and closed before all this
+        self.hearers: list[Callable[[Result], None]] = []
+        self.warmers: list[Callable[[], object]] = []
+        self.closers: list[Callable[[], None]] = []
         self._lock = threading.RLock()
         self._forget()
 
@@ -103,6 +111,11 @@ class Cloud:
             self._forget()
 
     @property
+    def real(self) -> bool:
+        """Whether no port was given."""
+        return not any(self._given)
+
+    @property
     def objects(self) -> ObjectStore:
         """The input bucket."""
         self._mine()
@@ -110,6 +123,11 @@ class Cloud:
             if self._objects is None:
                 self._objects = Objects(self._settings, self._settings.input_bucket)
             return self._objects
+
+    @property
+    def records(self) -> Records:
+        """The output bucket, for what is no result."""
+        return self._records or Objects(self._settings, self._settings.output_bucket)
 
     def source(self, name: str) -> Bucket:
         """A bucket of others."""
@@ -152,8 +170,7 @@ class Cloud:
             if self._failed is not None and time.monotonic() - self._failed[0] < FAILED_FOR:
                 raise self._failed[1]
             if self._listener is None:
-                self._listener = listener = Listener(
-                    self._settings, told=lambda result: self.upkeep.pending.done(result.id))
+                self._listener = listener = Listener(self._settings, told=self._told)
                 shared.watch(lambda: listener.waiting)
             if not self._started:
                 try:
@@ -173,7 +190,7 @@ class Cloud:
             if self._upkeep is None:
                 after = self._settings.requeue_after
                 self._upkeep = Upkeep(Pending(after=math.inf if after is None else after), self._keepers)
-                if not any(self._given):
+                if self.real:
                     self._upkeep.start()
             return self._upkeep
 
@@ -194,6 +211,11 @@ class Cloud:
     def _send_again(self, job: Job) -> None:
         self.send(job, reply_to=self.listener.address)
 
+    def _told(self, result: Result) -> None:
+        self.upkeep.pending.done(result.id)
+        for hear in self.hearers:
+            hear(result)
+
     @property
     def heard(self) -> float | None:
         """`time.monotonic` of the listener's last success; None before the first."""
@@ -209,6 +231,8 @@ class Cloud:
         def build() -> None:
             try:
                 _ = self.upkeep, self.objects, self.results, self.send, self.listener
+                for build_too in self.warmers:
+                    build_too()
             except errors.CloudError as exc:
                 _log.warning("web.not_ready", why=str(exc))
         threading.Thread(target=build, name="web-warm", daemon=True).start()
@@ -218,6 +242,8 @@ class Cloud:
         if self._pid != os.getpid():
             return
         atexit.unregister(self.close)
+        for end in self.closers:  # they need the rest to end well
+            end()
         with self._lock:
             if self._upkeep is not None:
                 self._upkeep.close()

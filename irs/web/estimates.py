@@ -50,6 +50,8 @@ class Estimates:
         self._done: deque[float] = deque(maxlen=10_000)
         self._samples: deque[_Sample] = deque(maxlen=64)
         self._sent = 0
+        #: results a second of other processes' batches, which the queue holds as well
+        self.elsewhere: Callable[[], float] = float
 
     def _sampled(self) -> int:
         with self._lock:
@@ -73,12 +75,13 @@ class Estimates:
     def pace(self) -> float | None:
         """Results a second over the last minute; None where there were fewer than two."""
         now = self._clock()
+        elsewhere = self.elsewhere()
         with self._lock:
             while self._done and self._done[0] < now - WINDOW:
                 self._done.popleft()
             if len(self._done) < 2:
-                return None
-            return len(self._done) / max(now - self._done[0], 1.0)
+                return elsewhere or None
+            return len(self._done) / max(now - self._done[0], 1.0) + elsewhere
 
     def place(self, number: int | None = None) -> Place | None:
         """Where a job stands; None where the queue's depth cannot be read.
@@ -113,7 +116,7 @@ class Estimates:
             if not last.visible:
                 return 0.0
             ahead = last.visible + self._sent - last.sent
-        pace = self.queue_pace()
+        pace = (self.queue_pace() or 0.0) + self.elsewhere()
         return ahead / pace if pace else None
 
     def queue_pace(self) -> float | None:

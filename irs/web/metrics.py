@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from irs import __version__
 from irs.audit.upkeep import Counts
+from irs.bulk import feeder
 from irs.web.services import services
 
 #: Seconds: a warm answer, a queue, a cold fleet, the longest default wait.
@@ -26,9 +27,10 @@ class Metrics:
     """One registry an application, so that several may live in one process."""
 
     def __init__(self, *, waiting: Callable[[], int], heard: Callable[[], float | None],
-                 upkeep: Callable[[], Counts]) -> None:
+                 upkeep: Callable[[], Counts], bulk: Callable[[], feeder.Counts]) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Upkeep(upkeep))
+        self.registry.register(_Bulk(bulk))
         ProcessCollector(registry=self.registry)
         self.uploads = Counter(
             "irs_uploads_total", "Files by what became of them within their request.",
@@ -80,6 +82,25 @@ class _Upkeep:
                                   "of room.", value=counts.forgotten)
         yield CounterMetricFamily("irs_dead_letters", "Failures written for dead letters.",
                                   value=counts.dead_letters)
+
+
+class _Bulk:
+    """The figures of `irs.bulk.feeder`, read when they are asked for."""
+
+    def __init__(self, read: Callable[[], feeder.Counts]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Prometheus's own protocol."""
+        counts = self._read()
+        yield GaugeMetricFamily("irs_batches", "Batches that this process feeds.", value=counts.batches)
+        yield GaugeMetricFamily("irs_batch_window", "Messages of batches that this process may have "
+                                "outstanding.", value=counts.window)
+        yield GaugeMetricFamily("irs_batch_outstanding", "Messages of batches that it has outstanding.",
+                                value=counts.outstanding)
+        yield CounterMetricFamily("irs_batch_sent", "Images of batches sent to the queue.",
+                                  value=counts.sent)
+        yield CounterMetricFamily("irs_batch_heard", "Results of batches heard of.", value=counts.heard)
 
 
 def _age(heard: float | None) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from werkzeug.datastructures import Headers
@@ -52,10 +52,14 @@ class Upload:
 
     def read(self) -> bytes:
         """The whole file; raises `errors.TooLarge`."""
+        return self.file().read()
+
+    def file(self) -> IO[bytes]:
+        """The whole file to be read from its beginning; raises `errors.TooLarge`."""
         if self.size > self._limit:
             raise errors.TooLarge(f"file of {self.size} bytes; the limit is {self._limit}")
         self._file.seek(0)
-        return self._file.read()
+        return self._file
 
     @property
     def unfilled(self) -> bool:
@@ -99,39 +103,57 @@ def received(stream: IO[bytes], content_type: str | None, *, max_bytes: int,
     sense, and `errors.TooLarge` for more than ``max_files`` files. A single file of more
     than ``max_bytes`` bytes is no error yet: its `Upload.read` raises.
     """
-    decoder = _Decoder(boundary(content_type), MAX_HEADERS + CHUNK, max_parts=max_files + MAX_FIELDS)
     with contextlib.ExitStack() as stack:
-        files: list[Upload] = []
-        part: Upload | None = None
-        ignored = 0
+        files = []
+        for part in each(stream, content_type, limit=lambda _: max_bytes, max_files=max_files):
+            stack.callback(part.close)
+            files.append(part)
+        yield files
+
+
+def each(stream: IO[bytes], content_type: str | None, *, limit: Callable[[str | None], int],
+         max_files: int) -> Iterator[Upload]:
+    """The same, one after the other as each has come; whoever is given one closes it.
+
+    ``limit`` gives the bytes that a file of that name may have.
+    """
+    decoder = _Decoder(boundary(content_type), MAX_HEADERS + CHUNK, max_parts=max_files + MAX_FIELDS)
+    part: Upload | None = None
+    count = ignored = 0
+    try:
         for event in _events(decoder, stream):
             if isinstance(event, multipart.File | multipart.Field):
-                part = _begin(event, max_bytes)
-                if part is not None:
-                    stack.callback(part.close)
-                    files.append(part)
+                part = _begin(event, limit)
+                count += part is not None
+                if count > max_files:
+                    raise errors.TooLarge(f"more than {max_files} files in one request")
             elif isinstance(event, multipart.Data) and part is not None:
                 part.write(event.data)
-                if not event.more_data and part.unfilled:
-                    files.remove(part)
+                if not event.more_data:
+                    whole, part = part, None
+                    if whole.unfilled:
+                        count -= 1
+                        whole.close()
+                    else:
+                        yield whole
             elif isinstance(event, multipart.Data):
                 ignored += len(event.data)
                 if ignored > MAX_FIELD_BYTES:
                     raise errors.TooLarge(f"more than {MAX_FIELD_BYTES} bytes in fields that are no files")
-            if len(files) > max_files:
-                raise errors.TooLarge(f"more than {max_files} files in one request")
-        if not files:
-            raise errors.NoFile(f"no file in the request: {_EXAMPLE}")
-        yield files
+    finally:
+        if part is not None:
+            part.close()
+    if not count:
+        raise errors.NoFile(f"no file in the request: {_EXAMPLE}")
 
 
-def _begin(event: multipart.File | multipart.Field, max_bytes: int) -> Upload | None:
+def _begin(event: multipart.File | multipart.Field, limit: Callable[[str | None], int]) -> Upload | None:
     """An upload for a part that holds a file; None for an ordinary form field."""
     if isinstance(event, multipart.File):
-        return Upload(event.filename, max_bytes)
+        return Upload(event.filename, limit(event.filename))
     # A file whose name could not be decoded comes without one, but says what it is.
     kind = event.headers.get("Content-Type", "text/plain").lower()
-    return None if kind.startswith("text/") else Upload(None, max_bytes)
+    return None if kind.startswith("text/") else Upload(None, limit(None))
 
 
 def _events(decoder: _Decoder, stream: IO[bytes]) -> Iterator[multipart.Event]:

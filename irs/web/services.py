@@ -10,6 +10,7 @@ from flask import current_app
 if TYPE_CHECKING:
     from irs.settings import Settings
     from irs.web.admission import Admission
+    from irs.web.bulk import Bulk
     from irs.web.cloud import Cloud
     from irs.web.dispatch import Dispatcher
     from irs.web.estimates import Estimates
@@ -28,6 +29,7 @@ class Services:
 
     settings: Settings
     admission: Admission
+    bulk: Bulk
     cloud: Cloud
     dispatcher: Dispatcher
     drain: Drain

@@ -22,6 +22,7 @@ class Bucket(Protocol):
     """A bucket of others: `irs.aws.foreign.Foreign`."""
 
     def get(self, key: str, *, max_bytes: int, version: str | None = ...) -> bytes: ...
+    def keys(self, prefix: str, after: str, count: int) -> list[str]: ...
 
 
 class Sourced:
@@ -83,3 +84,22 @@ class Sources:
         self.check(address.bucket)
         return Sourced(self._bucket(address.bucket), address, limit=self._limit, version=version,
                        name=keys.display_name(address.name if name is None else name))
+
+    def below(self, text: str, after: str, count: int) -> list[str]:
+        """Up to ``count`` keys that begin as ``s3://bucket/prefix`` says, and come after ``after``.
+
+        Raises `errors.BadRequest`, `errors.BucketNotAllowed`, `errors.NoSuchObject`,
+        `errors.ObjectDenied`, and `errors.CloudError` for what may pass.
+        """
+        bucket, _, prefix = text.removeprefix(addresses.SCHEME).partition("/")
+        if not text.startswith(addresses.SCHEME) or not bucket:
+            raise errors.BadRequest("an address looks like s3://bucket/prefix/")
+        self.check(bucket)
+        try:
+            return self._bucket(bucket).keys(prefix, after, count)
+        except errors.NotFound as exc:
+            _log.info("source.not_found", bucket=bucket, code=exc.code)
+            raise errors.NoSuchObject("there is no such bucket") from exc
+        except errors.Permanent as exc:
+            _log.warning("source.denied", bucket=bucket, why=str(exc), code=exc.code)
+            raise errors.ObjectDenied("S3 does not let the service list this bucket") from exc

@@ -7,26 +7,10 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, request
 
-from irs.settings import Settings
 from irs.web import answers, multipart, preferences
 from irs.web.services import services
 
-#: Bytes of one part's headers and boundary, counted towards a request's limit.
-PART = 4_096
-#: Bytes of a whole request where its files' own limits would allow more: a hundred
-#: photographs of 2.5 MB, and still a body that one process can hold on its disk.
-REQUEST = 256_000_000
-
 blueprint = Blueprint("uploads", __name__)
-
-
-def request_limit(settings: Settings) -> int:
-    """Bytes of the largest request body that is read.
-
-    It has room for one file over its limit, which is then refused by name.
-    """
-    one = settings.max_image_bytes + multipart.MAX_HEADERS + PART
-    return min((settings.max_image_bytes + PART) * settings.max_files + one, max(REQUEST, 2 * one))
 
 
 def client_gone() -> Callable[[], bool]:

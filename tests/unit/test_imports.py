@@ -91,8 +91,9 @@ FLOORS = (
     {"web_entry", "worker_entry", "irs.cli", "irs.__main__", "irs._upload", "irs.doctor",
      "irs.drill"},
     {"irs.web", "irs.worker", "irs.scaler", "irs.simulate", "irs.local", "irs.testing"},
-    # What looks after jobs that fell out of the queue, for the web tier and the command.
-    {"irs.audit"},
+    # What looks after jobs that fell out of the queue, and after batches of them, for the web
+    # tier and the command.
+    {"irs.audit", "irs.bulk"},
     # The Celery app: what its clients and its workers share, made of the floor below.
     {"irs.celery", "celeryconfig"},
     {"irs.broker", "irs.results", "irs.aws", "irs.model"},

@@ -1,0 +1,1 @@
+"""Batches: many images, sent only as fast as the queue drains, whatever process does it."""

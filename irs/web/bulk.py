@@ -1,0 +1,97 @@
+"""The web tier's side of batches: where they are kept, and this process's feeder of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from irs.bulk.feeder import PACK, Counts, Feeder
+from irs.bulk.ports import FETCHES, Ports
+from irs.bulk.store import Batches
+from irs.domain import images
+from irs.domain.jobs import Job, Result
+from irs.settings import Settings
+from irs.web.cloud import Cloud
+from irs.web.estimates import Estimates
+from irs.web.sources import Sources
+
+
+class Bulk:
+    """Built at first use in the process that uses it, as the rest of its cloud is."""
+
+    def __init__(self, settings: Settings, cloud: Cloud, estimates: Estimates, sources: Sources) -> None:
+        self._settings = settings
+        self._cloud = cloud
+        self._estimates = estimates
+        self._sources = sources
+        self._lock = threading.Lock()
+        self._built: tuple[int, Batches, Feeder] | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        cloud.hearers.append(self._heard)
+        cloud.closers.append(self.close)
+        #: with ports that were given nothing is fed until a test calls `Feeder.turn`
+        if cloud.real:
+            cloud.warmers.append(lambda: self.feeder)
+
+    @property
+    def batches(self) -> Batches:
+        """Where they are kept."""
+        return self._mine()[0]
+
+    @property
+    def feeder(self) -> Feeder:
+        """This process's, at work."""
+        return self._mine()[1]
+
+    @property
+    def counts(self) -> Counts:
+        """What the feeder has to tell, without beginning it."""
+        return self._built[2].counts if self._built is not None else Counts()
+
+    @property
+    def rate_elsewhere(self) -> float:
+        """Results a second that other processes' batches get."""
+        return self._built[2].rate_elsewhere if self._built is not None else 0.0
+
+    def close(self) -> None:
+        """Hand the batches over; for the end of the process."""
+        built, self._built = self._built, None
+        if built is not None and built[0] == os.getpid():
+            built[2].close()
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _mine(self) -> tuple[Batches, Feeder]:
+        with self._lock:
+            if self._built is None or self._built[0] != os.getpid():
+                batches = Batches(self._cloud.records, self._settings.cluster)
+                feeder = Feeder(self._settings, lambda: self._ports(batches))
+                self._built = os.getpid(), batches, feeder
+                if self._cloud.real:
+                    feeder.start()
+            return self._built[1:]
+
+    def _ports(self, batches: Batches) -> Ports:
+        settings = self._settings
+        _ = self._cloud.listener  # without which no result is heard
+        self._pool = ThreadPoolExecutor(PACK, thread_name_prefix="bulk")
+        return Ports(
+            batches=batches, inputs=self._cloud.objects, results=self._cloud.results,
+            sources=self._sources, send=self._send, finished=self._finished, pool=self._pool,
+            limits=images.Limits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels),
+            fetching=threading.BoundedSemaphore(FETCHES))
+
+    def _send(self, job: Job) -> None:
+        # From here on it is a job as any other: sent again if the queue loses it.
+        self._cloud.upkeep.pending.accepted(job)
+        self._cloud.send(job, reply_to=self._cloud.listener.address)
+        self._estimates.sent()
+
+    def _finished(self, result: Result) -> None:
+        self._cloud.upkeep.pending.done(result.id)
+        self._estimates.finished()
+
+    def _heard(self, result: Result) -> None:
+        if self._built is not None:
+            self._built[2].heard(result)
