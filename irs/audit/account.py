@@ -23,6 +23,9 @@ from irs.audit.sweep import Results, Sweep
 from irs.audit.uploads import Inputs
 from irs.aws.objects import Objects
 from irs.aws.queues import Depth, Queue
+from irs.bulk.store import Batches
+from irs.domain import bulk
+from irs.domain.bulk import Batch
 from irs.domain.jobs import Result, Status
 from irs.domain.requeue import APART
 from irs.results.announce import Announcer
@@ -33,6 +36,13 @@ from irs.settings import Settings
 YOUNG = 10.0
 #: Results read at once, and reads that may be under way or wait.
 READERS, WINDOW = 16, 256
+
+
+class Running(Protocol):
+    """The batches: `irs.bulk.store.Batches`, as far as they are looked at."""
+
+    def running(self) -> Iterator[tuple[str, datetime]]: ...
+    def read(self, batch_id: str) -> Batch | None: ...
 
 
 class Counted(Protocol):
@@ -53,6 +63,9 @@ class Books:
     send: Callable[[], Send]
     announce: Callable[[Result, object], None]
     receives: int
+    batches: Running
+    #: images that a batch may have
+    most: int
 
     @classmethod
     def of(cls, settings: Settings) -> Books:
@@ -62,7 +75,8 @@ class Books:
             outputs=Objects(settings, settings.output_bucket), results=ResultStore(settings),
             work=Queue(settings, settings.input_queue), dead=Queue(settings, settings.dead_letter_queue),
             send=celery_sender, announce=Announcer(settings).announce,
-            receives=settings.max_receive_count)
+            receives=settings.max_receive_count, most=settings.max_batch_images,
+            batches=Batches(Objects(settings, settings.output_bucket), settings.cluster))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -75,6 +89,8 @@ class Account:
     cancelled: int = 0
     #: uploads without a result that are no older than `YOUNG` seconds
     young: int = 0
+    #: uploads without a result that belong to a batch, whose feeder looks after them
+    batched: int = 0
     #: uploads without a result; as many of them as the queue has messages may be in it
     missing: list[str] = field(default_factory=list)
     #: results without an upload
@@ -122,7 +138,7 @@ class Account:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         counts = {name: getattr(self, name) for name in (
-            "uploads", "done", "failed", "cancelled", "young", "queued", "lost", "visible",
+            "uploads", "done", "failed", "cancelled", "young", "batched", "queued", "lost", "visible",
             "in_flight", "letters", "foreign_letters", "foreign_objects")}
         lists = {name: getattr(self, name) for name in ("missing", "orphans", "invalid", "unnamed")}
         return {"balanced": self.balanced, **counts, **lists}
@@ -138,12 +154,16 @@ def audit(books: Books, *, since: datetime | None = None, now: datetime | None =
     born = (now or datetime.now(UTC)) - timedelta(seconds=YOUNG)
     with ThreadPoolExecutor(READERS, thread_name_prefix="audit") as pool:
         _walk(books, found, since, born, pool)
+        batched = _batched(books, found)
         dead = _dead(books, found)
         _count(books, found, wait)
         # What was finished since it was listed has its result now.
         open_, found.missing = [i for i in found.missing if i not in dead], []
         for job_id, result in _read(books.results, open_, pool):
-            _tally(found, result, job_id)
+            if result is None and job_id in batched:
+                found.batched += 1
+            else:
+                _tally(found, result, job_id)
         found.orphans = [i for i in found.orphans if uploads.find(books.inputs, i) is None]
     return found
 
@@ -184,6 +204,20 @@ def _tally(found: Account, result: Result | None, job_id: str) -> None:
         found.failed += 1
     else:
         found.cancelled += 1
+
+
+def _batched(books: Books, found: Account) -> set[str]:
+    """Those of the missing that belong to a batch that runs, or is being made.
+
+    Asked for before the results are looked at again: what ends meanwhile has them.
+    """
+    missing, batched = set(found.missing), set[str]()
+    for batch_id, _ in books.batches.running() if missing else ():
+        batch = books.batches.read(batch_id)
+        # Of one that is being made, or is gone, nobody knows how many there are.
+        total = books.most if batch is None else batch.total
+        batched |= missing & {bulk.member_id(batch_id, number) for number in range(total)}
+    return batched
 
 
 def _dead(books: Books, found: Account) -> set[str]:

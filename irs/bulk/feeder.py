@@ -29,8 +29,9 @@ from irs.settings import Settings
 
 #: Seconds between looks for batches that nobody feeds: as a rule, and while others feed some.
 DISCOVER, WATCH = 15.0, 5.0
-#: Members that are sent at once: two full calls of SQS's and more.
-PACK = 20
+#: Members that are sent at once, and the least that are while others are outstanding: what
+#: goes out one by one costs a call each.
+PACK, LEAST_PACK = 20, 10
 #: Seconds between two turns while there is something to do, at least and at most.
 LEAST, MOST = 0.05, 0.25
 #: Seconds between tries while the cloud fails, at most.
@@ -161,6 +162,12 @@ class Feeder:
         for feeding in list(self._feedings):
             self._each(feeding, functools.partial(self._finish, feeding) if feeding.over else feeding.keep)
 
+    def release(self) -> None:
+        """Hand every batch over: another process may go on at once."""
+        for feeding in list(self._feedings):
+            self._each(feeding, feeding.release)
+        self._feedings.clear()
+
     def _settle(self) -> None:
         while self._news:
             result = self._news.popleft()
@@ -179,7 +186,7 @@ class Feeder:
         resting = 0
         while self._feedings and resting < len(self._feedings):
             room = self._window - outstanding
-            if room < min(PACK, self._window // 2):
+            if room < LEAST_PACK:
                 return
             feeding = self._feedings[0]
             self._feedings.rotate(-1)
@@ -272,5 +279,4 @@ class Feeder:
                 pause = SLOWEST
             self._stopping.wait(LEAST)
             self._wake.wait(pause)
-        for feeding in list(self._feedings):
-            self._each(feeding, feeding.release)
+        self.release()

@@ -173,6 +173,7 @@ class Scaler:
         now = self._now()
         counts = self._senses.count()
         self._senses.listen(has_fleet=bool(actuator.ledger.entries))
+        counts = self._senses.waiting(counts, now)
         actuator.fleet(now, self._senses.reports)
         self._senses.fold(counts, actuator.ledger, now)
         fleet = actuator.views(now, self._senses.reports)

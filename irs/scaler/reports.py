@@ -1,4 +1,6 @@
-"""The workers' reports: one small object each, read again only where it has changed."""
+"""The workers' reports, and what is told of running batches: one small object each, read
+again only where it has changed.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from irs import errors, log
-from irs.domain import observing
+from irs.domain import observing, pacing
 from irs.domain.observing import Report
+from irs.domain.pacing import Backlog
 
 #: Seconds after which the report of an instance that is no more is deleted.
 KEPT = 600.0
@@ -32,12 +35,13 @@ class Reports:
     def __init__(self, shelf: Shelf, cluster: str) -> None:
         self._shelf = shelf
         self._prefix = observing.folder(cluster)
-        #: key to ETag and what it held; None: no report
-        self._held: dict[str, tuple[str, Report | None]] = {}
+        self._batches = pacing.backlog_folder(cluster)
+        #: key to ETag and what it held; None: neither
+        self._held: dict[str, tuple[str, Report | Backlog | None]] = {}
 
     def read(self) -> dict[str, Report]:
         """Every worker's latest, by what it calls itself; raises `errors.CloudError`."""
-        found: dict[str, tuple[str, Report | None]] = {}
+        found: dict[str, tuple[str, Report | Backlog | None]] = {}
         for key, etag in list(self._shelf.tags(self._prefix)):
             held = self._held.get(key)
             if held is None or held[0] != etag:
@@ -45,12 +49,16 @@ class Reports:
             if held is not None:
                 found[key] = held
         self._held = found
-        return {report.instance: report for _, report in found.values() if report is not None}
+        return {held.instance: held for _, held in found.values() if isinstance(held, Report)}
+
+    def backlog(self, now: datetime) -> int:
+        """Images of batches that are not on the queue yet, as the last `read` found them told."""
+        return pacing.waiting((held for _, held in self._held.values() if isinstance(held, Backlog)), now)
 
     def sweep(self, fleet: Collection[str], now: datetime) -> None:
         """Delete the reports of those that are not in ``fleet`` and have been silent for long."""
         old = [key for key, (_, report) in self._held.items()
-               if report is not None and report.instance not in fleet
+               if isinstance(report, Report) and report.instance not in fleet
                and now - report.at > timedelta(seconds=KEPT)]
         for key in old[:SWEEP]:
             try:
@@ -60,9 +68,10 @@ class Reports:
                 return
             del self._held[key]
 
-    def _get(self, key: str, etag: str) -> tuple[str, Report | None] | None:
+    def _get(self, key: str, etag: str) -> tuple[str, Report | Backlog | None] | None:
+        kind = Backlog if key.startswith(self._batches) else Report
         try:
-            return etag, Report.from_json(self._shelf.get(key, max_bytes=10_000))
+            return etag, kind.from_json(self._shelf.get(key, max_bytes=10_000))
         except errors.NotFound:
             return None  # gone since the listing
         except (ValueError, errors.TooLarge) as exc:

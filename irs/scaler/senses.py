@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -73,8 +74,12 @@ class Senses:
                 "scaler.no_reports", error=str(exc), code=exc.code)
             self._deaf = kind
 
+    def waiting(self, counts: Depth, now: datetime) -> Depth:
+        """The counts with what batches have yet to send: their feeders wait for room, as messages do."""
+        return replace(counts, visible=counts.visible + self._shelf.backlog(now))
+
     def fold(self, counts: Depth, ledger: Ledger, now: datetime) -> None:
-        """Add the reports up."""
+        """Add the reports up; the counts are `waiting`'s, so that what is sent at last is no arrival."""
         self.known = totals.fold(
             self.known, list(self.reports.values()), now=now, lives=ledger.lives(),
             backlog=counts.visible + counts.in_flight + counts.delayed)
