@@ -84,7 +84,7 @@ def _told(batch: Batch, number: int) -> tuple[Status, ...] | None:
         return (Status.FAILED,)
     if number in batch.outstanding:
         return None
-    return (Status.DONE, Status.CANCELLED)
+    return (Status.DONE, Status.CANCELLED) if batch.withdrawn else (Status.DONE,)
 
 
 def _read(results: Results, known: Mapping[str, Any], wanted: Status | None) -> Line:

@@ -73,6 +73,7 @@ def _show(found: Account, repaired: int | None) -> None:
         click.echo(f"  {name:<14}{getattr(found, name):>9,}")
     click.echo(f"  in the queue  {found.queued:>9,}  (it holds {found.visible:,} visible, "
                f"{found.in_flight:,} in flight)")
+    click.echo(f"  in a batch    {found.batched:>9,}")
     click.echo(f"  just uploaded {found.young:>9,}")
     click.echo(f"  lost          {found.lost:>9,}")
     click.echo(f"dead letters    {found.letters:>9,}  ({found.foreign_letters:,} of them no task of ours)")

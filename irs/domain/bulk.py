@@ -12,8 +12,8 @@ import enum
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -228,17 +228,6 @@ class Batch:
         except (KeyError, TypeError, AttributeError, IndexError) as exc:
             raise ValueError(f"not a batch's record: {exc!r}") from exc
 
-    def ids(self) -> Iterator[str]:
-        """The job ids of its members."""
-        return (member_id(self.id, number) for number in range(self.total))
-
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
-
-
-def passed(batch: Batch, number: int) -> Batch:
-    """``batch`` with its next member out of hand: sent, or about to be settled."""
-    if number != batch.sent:
-        raise ValueError(f"member {number} is not the next one, {batch.sent}")
-    return replace(batch, sent=number + 1, outstanding=(*batch.outstanding, number))

@@ -1,7 +1,8 @@
 """The files of a zip that a client sent, each bounded; nothing of it is ever a path.
 
 Hostile zips are small and unpack to much, say that they have millions of entries, or have
-entries that share their bytes. So entries are counted before the library reads them, only
+entries that share their bytes. So entries are counted before the library makes
+objects of them, only
 methods are unpacked whose memory is bounded, and there is a budget for all of it together.
 """
 
@@ -21,12 +22,11 @@ MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 BUDGET = 10
 #: What consoles and file managers put into zips beside the files: a folder's name, and files'.
 _LITTER, _LITTER_FILES = "__MACOSX/", frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-#: APPNOTE.TXT of PKWARE, 4.3.16: the end record, after which a comment may follow.
-_END, _END_SIZE, _COMMENT = b"PK\x05\x06", 22, 65_535
-#: 4.3.15 and 4.3.14: its 64-bit relatives.
-_LOCATOR, _LOCATOR_SIZE, _END64 = b"PK\x06\x07", 20, b"PK\x06\x06"
-#: 4.3.12: an entry of the directory, and bytes of its name, extras and comment on average.
+#: APPNOTE.TXT of PKWARE, 4.3.12: an entry of the directory, and bytes of its name, extras and
+#: comment on average.
 _ENTRY, _ENTRY_SIZE, _NAMES = b"PK\x01\x02", 46, 512
+#: Bytes of a directory that are never too many: a thousand entries, of the smallest.
+_SMALL = 65_536
 #: 4.3.7: what an entry's own bytes begin with.
 _LOCAL_SIZE = 30
 #: General purpose bit 0.
@@ -43,9 +43,10 @@ def files(stream: IO[bytes], *, max_bytes: int, max_files: int, budget: int) -> 
     ``max_files``.
     """
     try:
-        _count(stream, max_files)
-        with zipfile.ZipFile(stream) as archive:
+        with zipfile.ZipFile(_Counting(stream, max_files)) as archive:  # type: ignore[arg-type]
             entries = [info for info in archive.infolist() if not _is_litter(info)]
+            if len(entries) > max_files:
+                raise errors.TooLarge(f"more than {max_files} files in one zip")
             overlapping = _overlapping(entries)
             for info in entries:
                 try:
@@ -98,40 +99,32 @@ def _overlapping(entries: Sequence[zipfile.ZipInfo]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _count(stream: IO[bytes], most: int) -> None:
-    """Count the directory's entries before anything is made of them; raises as `files` does."""
-    size, offset = _directory(stream)
-    if size > most * (_ENTRY_SIZE + _NAMES):
-        raise errors.TooLarge("the zip's directory is larger than that of any batch")
-    stream.seek(offset)
-    data = stream.read(size)
-    at = count = 0
-    while data[at:at + 4] == _ENTRY and at + _ENTRY_SIZE <= len(data):
-        count += 1
-        at += _ENTRY_SIZE + sum(struct.unpack_from("<3H", data, at + 28))
-        if count > 2 * most:  # folders are entries as well
-            raise errors.TooLarge(f"more than {most} files in one batch")
+class _Counting:
+    """A file that the library may read what it likes of, but for a directory of too many entries.
 
+    It reads a directory at once and makes an object of each entry, which is when it is too
+    late to count them.
+    """
 
-def _directory(stream: IO[bytes]) -> tuple[int, int]:
-    """Bytes of the directory, and where it begins."""
-    length = stream.seek(0, 2)
-    start = max(0, length - _END_SIZE - _COMMENT)
-    stream.seek(start)
-    tail = stream.read()
-    at = tail.rfind(_END)
-    if at < 0:
-        raise zipfile.BadZipFile("it has no end of a zip's directory")
-    size, offset = struct.unpack_from("<2L", tail, at + 12)
-    end = start + at
-    if tail[max(0, at - _LOCATOR_SIZE):at].startswith(_LOCATOR):
-        stream.seek(struct.unpack_from("<Q", tail, at - _LOCATOR_SIZE + 8)[0])
-        record = stream.read(56)
-        if record.startswith(_END64):
-            size, offset = struct.unpack_from("<2Q", record, 40)
-            return size, offset
-    # What stands before the zip, as in an archive that unpacks itself, shifts every offset.
-    return size, max(offset, end - size)
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        self._stream = stream
+        # Folders are entries as well.
+        self._most = 2 * most
+        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
+        self.close = stream.close
+
+    def read(self, size: int = -1) -> bytes:
+        """The file's; raises `errors.TooLarge`."""
+        if size > max(_SMALL, self._most * (_ENTRY_SIZE + _NAMES)):
+            raise errors.TooLarge("the zip's directory is larger than that of any batch")
+        data = self._stream.read(size)
+        at = count = 0
+        while len(data) > _SMALL and data[at:at + 4] == _ENTRY and at + _ENTRY_SIZE <= len(data):
+            count += 1
+            at += _ENTRY_SIZE + sum(struct.unpack_from("<3H", data, at + 28))
+            if count > self._most:
+                raise errors.TooLarge(f"more than {self._most // 2} files in one zip")
+        return data
 
 
 def _line(exc: Exception) -> str:

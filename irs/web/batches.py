@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
@@ -26,11 +25,8 @@ ZIP = frozenset({"application/zip", "application/x-zip-compressed"})
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 #: Bytes of a document of addresses: 100,000 of a hundred bytes each.
 MAX_LIST = 16_000_000
-#: Results that are streamed at once: each holds a thread, however slowly it is read.
-STREAMS = 16
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1/batches")
-_streams = threading.BoundedSemaphore(STREAMS)
 _log = log.get("web")
 
 
@@ -66,15 +62,15 @@ def _create(batch_id: str, again: bool) -> Batch:
     intake = _intake(batch_id, web.settings)
     try:
         batch = _received(intake, batch_id)
-    except (errors.Refused, errors.CloudError, OSError):
+    except Exception as exc:
         # What bears the same key may be arriving beside this and share what is stored.
         if not again:
             intake.withdraw()
             with contextlib.suppress(errors.CloudError):
                 batches.ended(batch_id)
+        if isinstance(exc, errors.OutOfMemory):
+            raise errors.Overloaded(str(exc), retry_after=web.estimates.retry_after()) from exc
         raise
-    except errors.OutOfMemory as exc:
-        raise errors.Overloaded(str(exc), retry_after=web.estimates.retry_after()) from exc
     _log.info("batch.accepted", batch=batch_id, total=batch.total, source=batch.source)
     return batches.create(batch)
 
@@ -195,11 +191,11 @@ def results(text: str) -> Response:
     batch = _find(text)
     wanted, start = _filter()
     table = request.accept_mimetypes.best_match((NDJSON, CSV)) == CSV
-    if not _streams.acquire(blocking=False):
+    if not web.bulk.streams.acquire(blocking=False):
         raise errors.Overloaded("too many results are being read, try again later",
                                 retry_after=web.estimates.retry_after())
     with contextlib.ExitStack() as stack:
-        stack.callback(_streams.release)
+        stack.callback(web.bulk.streams.release)
         found = lines.lines(web.bulk.batches, web.cloud.results, batch, web.cloud.pool,
                             status=wanted, start=start)
         blocks = lines.in_blocks((lines.as_csv if table else lines.as_ndjson)(found))

@@ -16,6 +16,9 @@ from irs.web.cloud import Cloud
 from irs.web.estimates import Estimates
 from irs.web.sources import Sources
 
+#: Results that are streamed at once: each holds a thread, however slowly it is read.
+STREAMS = 16
+
 
 class Bulk:
     """Built at first use in the process that uses it, as the rest of its cloud is."""
@@ -25,6 +28,8 @@ class Bulk:
         self._cloud = cloud
         self._estimates = estimates
         self._sources = sources
+        #: places for those who read results
+        self.streams = threading.BoundedSemaphore(STREAMS)
         self._lock = threading.Lock()
         self._built: tuple[int, Batches, Feeder] | None = None
         self._pool: ThreadPoolExecutor | None = None

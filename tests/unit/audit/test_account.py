@@ -13,8 +13,11 @@ from irs import errors
 from irs.audit import account, listing
 from irs.audit.account import Account, Books
 from irs.aws.objects import Entry
-from irs.domain import keys
+from irs.bulk.store import Batches
+from irs.domain import bulk, keys
+from irs.domain.bulk import FILES, Batch
 from irs.domain.jobs import Job, Result, Status
+from irs.domain.pacing import Backlog
 from irs.results.store import ResultStore
 from tests.unit.audit.auditkit import FOREIGN, World, done, failed, job, message
 
@@ -33,7 +36,8 @@ class Service(World):
             self.send(of)
 
         return Books(inputs=self.inputs, outputs=self.outputs, results=self.results, work=self.work,
-                     dead=self.dead, send=lambda: send, announce=self.announce, receives=5)
+                     dead=self.dead, send=lambda: send, announce=self.announce, receives=5,
+                     batches=Batches(self.outputs, "irs"), most=100)
 
     def audit(self, **options: Any) -> Account:
         return account.audit(self.books(), now=self.clock.now(),
@@ -251,3 +255,39 @@ def test_merging_two_listings() -> None:
     merged = [(i, bool(a), bool(b)) for i, a, b in listing.merged(iter(left), iter(right))]
     assert merged == [("a", True, False), ("b", True, True), ("c", False, True), ("d", True, False),
                       ("f", True, True), ("g", False, True)]
+
+
+# -- batches ---------------------------------------------------------------------------------
+def batch(service: Service, count: int, *, recorded: bool = True) -> list[Job]:
+    """The members of a batch that runs, none of which has been sent."""
+    batch_id, batches = keys.new_id(), Batches(service.outputs, "irs")
+    batches.tell(batch_id, Backlog(at=service.clock.now()))
+    if recorded:
+        batches.create(Batch(id=batch_id, created=service.clock.now(), source=FILES, total=count))
+    jobs = []
+    for number in range(count):
+        job_id = bulk.member_id(batch_id, number)
+        jobs.append(service.upload(Job(id=job_id, image="a.png", key=keys.input_key(job_id, "a.png"),
+                                       received=service.clock.now())))
+    service.clock.advance(60)
+    return jobs
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["running", "being made"])
+def test_what_a_batch_has_yet_to_send_is_not_lost(service: Service, recorded: bool) -> None:
+    jobs = batch(service, 5, recorded=recorded)
+    service.results.write(done(jobs[0]))
+    (lost,) = service.old()
+    found = service.audit()
+    assert (found.uploads, found.done, found.batched, found.lost, found.missing) == (6, 1, 4, 1, [lost.id])
+    assert account.repair(service.books(), found) == 1
+    assert service.resent == [lost.id]
+
+
+def test_a_batch_alone_is_balanced_and_one_that_has_ended_looks_after_nothing(service: Service) -> None:
+    jobs = batch(service, 5)
+    assert service.audit().balanced
+    for batch_id, _ in list(Batches(service.outputs, "irs").running()):
+        Batches(service.outputs, "irs").ended(batch_id)
+    found = service.audit()
+    assert (found.batched, sorted(found.missing)) == (0, sorted(job.id for job in jobs))

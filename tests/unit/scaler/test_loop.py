@@ -14,7 +14,9 @@ import pytest
 
 from irs import errors
 from irs import settings as settings_module
+from irs.domain import pacing
 from irs.domain.observing import Report
+from irs.domain.pacing import Backlog
 from irs.scaler import __main__ as command
 from irs.scaler import loop
 from irs.scaler.loop import Scaler
@@ -452,3 +454,82 @@ def test_the_process_stops_cleanly_on_sigterm() -> None:
         process.wait()
         process.stderr.close()
     assert '"event": "scaler.stopped"' in lines[-1]
+
+
+# -- batches ---------------------------------------------------------------------------------
+class Told:
+    """A batch of which so much is not on the queue yet."""
+
+    def __init__(self, rig: Rig, name: str = "7f3c9f44-3c1d-4c3e-9d53-0d4c3a1f2b11") -> None:
+        self.rig = rig
+        self.key = pacing.backlog_key("irs", name)
+
+    def says(self, unsent: int) -> None:
+        self.rig.objects.put(self.key, Backlog(at=self.rig.clock.now(), unsent=unsent, rate=1).to_json())
+
+
+def test_what_a_batch_has_yet_to_send_is_demand() -> None:
+    rig = Rig(max_instances=5)
+    rig.fill(2)
+    assert rig.rounds(4) == [1, 2, 2, 2]
+    told = Told(rig)
+    for want in (3, 4, 5, 5):
+        told.says(1_000)
+        assert rig.rounds(1) == [want]
+
+
+def test_what_was_told_long_ago_is_none(events: list[Any]) -> None:
+    rig = Rig(max_instances=5)
+    rig.fill(1)
+    Told(rig).says(1_000)
+    rig.clock.advance(pacing.FRESH + 1)
+    assert rig.rounds(3) == [1, 1, 1]
+    assert not named(events, "scaler.report_unreadable")
+
+
+def test_members_that_move_to_the_queue_arrive_once() -> None:
+    """A thousand images are told of, and sent in tens; at every moment the sum is the same."""
+    rig = Rig(max_instances=1)
+    told = Told(rig)
+    rig.fill(10)
+    rig.rounds(1)
+    for moved in range(0, 300, 10):
+        told.says(990 - moved)
+        rig.rounds(1)
+        rig.fill(10)
+    assert rig.scaler._senses.known.arrived == 1_000
+
+
+def test_a_feeder_s_word_that_is_seconds_old_adds_its_window_once() -> None:
+    rig = Rig(max_instances=1)
+    told = Told(rig)
+    rig.fill(10)
+    rig.rounds(1)
+    for moved in range(0, 300, 10):
+        told.says(990 - moved)  # and sends ten more before the scaler looks
+        rig.fill(10)
+        rig.rounds(1)
+    assert 1_000 <= rig.scaler._senses.known.arrived <= 1_010
+
+
+def test_without_batches_a_round_makes_no_call_more() -> None:
+    plan = FaultPlan()
+    rig = Rig(plan=plan, min_instances=1)
+    rig.rounds(10)
+    without = dict(plan.calls)
+    assert without["tags"] == 10
+    told = Told(rig)
+    plan.calls.clear()
+    for _ in range(10):
+        told.says(5)
+        rig.rounds(1)
+    assert plan.calls["tags"] == without["tags"]
+    assert plan.calls["get"] - without.get("get", 0) == 10  # one a word that is new
+
+
+def test_a_batch_s_word_is_never_swept() -> None:
+    rig = Rig()
+    told = Told(rig)
+    told.says(5)
+    rig.rounds(300)
+    assert told.key in rig.objects.stored
