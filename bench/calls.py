@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,7 +53,9 @@ class Counter:
 
     def hear(self, exchange: Exchange) -> None:
         """Take one call down, unless it is about the fleet and not about an image."""
-        if exchange.call.service == "s3" and "/fleet/" in exchange.call.target:
+        # A listing has its folder in the query: a web process's look for batches, every 15 s.
+        asked = urllib.parse.unquote(exchange.request.target)
+        if exchange.call.service == "s3" and ("/fleet/" in asked or "prefix=fleet/" in asked):
             return
         with self._lock:
             self._counts[(exchange.call.service, exchange.call.operation)] += 1

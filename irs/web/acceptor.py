@@ -32,7 +32,7 @@ LEAVING = 256
 #: Bytes of a body kept in memory; more goes to a temporary file. Most photographs fit.
 IN_MEMORY = 1_048_576
 #: Bytes of the bodies that are held at once, in memory and temporary files, as a multiple of
-#: the largest upload's: 4 GB at the default limits. And at least two batches.
+#: the largest upload's: 4 GB at the default limits. And at least one batch.
 BODIES = 16
 #: Bytes of a request's line and headers.
 MAX_HEADERS = 32_768
@@ -56,7 +56,7 @@ class Acceptor(TcpWSGIServer):
         self._instant: deque[Channel] = deque()
         self._called = False
         largest = max(request_limit(settings), batch_limit(settings))
-        self.bodies = Bodies(max(BODIES * request_limit(settings), 2 * largest))
+        self.bodies = Bodies(max(BODIES * request_limit(settings), largest))
         super().__init__(
             app, sockets, True, sock, dispatcher=Threads(settings.max_waiting + SPARE),
             bind_socket=False,

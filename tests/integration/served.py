@@ -99,7 +99,7 @@ def serving() -> Iterator[Callable[..., Served]]:
                 arrived.release()
 
             app = create_app(settings, objects=MemoryObjects(), results=results, listener=listener,
-                             send=send, depth=depth, ready=lambda: None)
+                             send=send, depth=depth, ready=lambda: None, records=MemoryObjects("out"))
             server = WebServer(app, settings)
             thread = threading.Thread(target=server.run)
             thread.start()

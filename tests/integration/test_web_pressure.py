@@ -249,7 +249,8 @@ def test_connections_of_one_client_can_be_bounded(serve):
 
 def test_bytes_of_bodies_are_bounded_and_the_one_with_most_has_to_go(serve, monkeypatch):
     monkeypatch.setattr("irs.web.acceptor.BODIES", 1)
-    served = serve(max_files=1, max_image_bytes=100_000)  # 223,168 bytes in a request, and in all
+    # 223,168 bytes in a request, and in all
+    served = serve(max_files=1, max_image_bytes=100_000, max_batch_bytes=1_000)
     bodies = served.server._server.bodies
 
     def sends(number: int) -> socket.socket:
@@ -270,6 +271,22 @@ def test_bytes_of_bodies_are_bounded_and_the_one_with_most_has_to_go(serve, monk
     with sends(100_000):
         until(lambda: bodies.held == 100_000)
     until(lambda: bodies.held == 0)  # who leaves takes his bytes along
+
+
+def test_a_batch_may_be_larger_than_an_upload_and_only_where_batches_are_taken(serve):
+    served = serve(max_files=1, max_image_bytes=10_000, max_batch_bytes=100_000)  # 43,168 of an upload
+    for path, size, status in (("/upload", 50_000, 413), ("/v1/images", 50_000, 413),
+                               ("/v1/batches", 50_000, 400), ("/v1/batches", 100_000, 413)):
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/zip\r\n".encode()
+        with served.connect(head + f"Content-Length: {size}\r\n\r\n".encode()) as sock:
+            if status == 400:  # it is read, and is no zip
+                sock.sendall(b"x" * size)
+            assert answer_on(sock)[0] == status, path
+        with served.connect(head + b"Transfer-Encoding: chunked\r\n\r\n") as sock:
+            sock.sendall(f"{size:x}\r\n".encode())
+            if status == 400:
+                sock.sendall(b"x" * size + b"\r\n0\r\n\r\n")
+            assert answer_on(sock)[0] == status, path
 
 
 def test_a_client_that_never_hangs_up_is_hung_up_on(serve, monkeypatch):
