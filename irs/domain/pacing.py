@@ -32,9 +32,9 @@ FRESH = 45.0
 def window(rate: float, instances: int, max_batch: int) -> int:
     """Messages that may be outstanding at ``rate`` results a second from so many instances.
 
-    Room for one more instance than is known: how else should it be heard of?
+    One full batch is on its way, in which an instance that has just come finds work.
     """
-    least = ENGINES * max_batch * (max(instances, 1) + 1)
+    least = max_batch * (ENGINES * max(instances, 1) + 1)
     return min(MOST, max(least, math.ceil(rate * SECONDS)))
 
 

@@ -32,3 +32,17 @@ def test_what_is_missing_is_not_found(world: Any) -> None:
     fill("here", b"1")
     with pytest.raises(errors.NotFound):
         bucket.get("there", max_bytes=10)
+
+
+def test_keys_are_listed_from_any_beginning_and_after_any_key(world: Any) -> None:
+    bucket, fill = world.foreign()
+    keys = sorted(["a/1", "a/2", "a//3", "a/ü", "ab", "b/1", "a/2/x"])
+    for key in keys:
+        fill(key, b"1")
+    assert bucket.keys("", "", 1_000) == keys
+    below = [key for key in keys if key.startswith("a/")]
+    assert bucket.keys("a/", "", 1_000) == below
+    assert bucket.keys("a/", "", 2) == below[:2]
+    assert bucket.keys("a/", below[1], 1_000) == below[2:]
+    assert bucket.keys("a", below[-1], 1_000) == ["ab"]
+    assert bucket.keys("a/", below[-1], 1_000) == bucket.keys("none/", "", 5) == []

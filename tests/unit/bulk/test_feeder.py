@@ -9,6 +9,7 @@ import pytest
 
 from irs import errors
 from irs.bulk import hold
+from irs.bulk.feeder import LEAST_PACK
 from irs.bulk.hold import TTL
 from irs.domain import bulk, pacing
 from irs.domain.bulk import Phase
@@ -48,7 +49,8 @@ def test_a_fleet_that_does_nothing_is_given_no_more_than_it_can_hold() -> None:
     world = World(rate=0)
     world.upload(500)
     world.pass_(120, world.feeder(), step=0.5)
-    assert len(world.queue) == 4 * world.settings.max_batch
+    most = 3 * world.settings.max_batch
+    assert most - LEAST_PACK < len(world.queue) <= most
 
 
 def test_a_fleet_that_grows_is_kept_at_work() -> None:

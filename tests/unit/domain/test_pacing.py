@@ -13,11 +13,11 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 WINDOWS = [
     # results a second, instances, engine's batch   window
-    (0.0, 0, 8, 32, "nothing is known: an instance's worth, and another's"),
-    (0.0, 1, 8, 32, "an instance without results keeps its place"),
-    (5.0, 1, 8, 32, "a slow one is kept at work"),
+    (0.0, 0, 8, 24, "nothing is known: an instance's worth, and what is on its way"),
+    (0.0, 1, 8, 24, "an instance without results keeps its place"),
+    (5.0, 1, 8, 24, "a slow one is kept at work"),
     (40.0, 1, 8, 60, "a fast one has a second and a half of work"),
-    (5.0, 19, 8, 320, "each of a slow fleet has two batches of its engine"),
+    (5.0, 19, 8, 312, "each of a slow fleet has two batches of its engine"),
     (400.0, 10, 8, 600, "a fast fleet"),
     (4.0, 1, 1, 6, "an engine that takes one at a time"),
     (1e6, 19, 1024, 2_000, "never more than can be looked after"),

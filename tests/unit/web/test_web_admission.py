@@ -244,6 +244,15 @@ def test_one_of_four_processes_overestimates_until_it_refuses():
     assert queue.wait == pytest.approx(queue.visible / 40, rel=0.1)
 
 
+def test_the_window_of_another_process_s_batch_is_no_jam():
+    queue = Queue(visible=60, pace=40, share=0.05).run(60, sent=2, others=38)
+    assert queue.wait == pytest.approx(30, rel=0.3)  # and the truth is a second and a half
+    queue.estimates.elsewhere = lambda: 38.0
+    assert queue.wait == pytest.approx(1.5, rel=0.1)
+    place = queue.estimates.place()
+    assert place.seconds == pytest.approx(1.5, rel=0.1)
+
+
 def test_old_looks_tell_nothing():
     queue = Queue(visible=1000, pace=20).run(10)
     queue.estimates._depth.refresh = lambda: None
