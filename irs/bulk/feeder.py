@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 
 from irs import errors, log
 from irs.bulk import hold
+from irs.bulk.discovery import Others
 from irs.bulk.feeding import Feeding
-from irs.bulk.hold import TTL, Hold, Lost
+from irs.bulk.hold import Lost
 from irs.bulk.ports import Ports
 from irs.domain import pacing
 from irs.domain.jobs import Result
-from irs.domain.pacing import Backlog, Pace
+from irs.domain.pacing import Pace
 from irs.settings import Settings
 
 #: Seconds between looks for batches that nobody feeds: as a rule, and while others feed some.
@@ -32,12 +33,13 @@ DISCOVER, WATCH = 15.0, 5.0
 #: Members that are sent at once, and the least that are while others are outstanding: what
 #: goes out one by one costs a call each.
 PACK, LEAST_PACK = 20, 10
+#: Batches that one process feeds at once; each costs a write or two every three seconds. The
+#: others wait for their turn, or for another process.
+AT_ONCE = 20
 #: Seconds between two turns while there is something to do, at least and at most.
 LEAST, MOST = 0.05, 0.25
 #: Seconds between tries while the cloud fails, at most.
 SLOWEST = 10.0
-#: Seconds after which a batch that was begun and has no record was given up by its maker.
-ABANDONED = 3_600.0
 #: Seconds that a stopping process gives the records to be written.
 GRACE = 5.0
 
@@ -56,15 +58,6 @@ class Counts:
     #: members sent, and heard of, so far
     sent: int = 0
     heard: int = 0
-
-
-@dataclass(kw_only=True, slots=True)
-class _Other:
-    """A batch that is not fed here: what was last seen of it, and since when."""
-
-    modified: datetime
-    since: float
-    backlog: Backlog | None = None
 
 
 def _utc_now() -> datetime:
@@ -89,7 +82,7 @@ class Feeder:
         self._ports: Ports | None = None
         self._feedings: deque[Feeding] = deque()
         self._pauses: dict[str, tuple[float, int]] = {}
-        self._others: dict[str, _Other] = {}
+        self._others: Others | None = None
         self._pace = Pace()
         self._discovered = float("-inf")
         self._news: deque[Result] = deque()
@@ -131,9 +124,7 @@ class Feeder:
     @property
     def rate_elsewhere(self) -> float:
         """Results a second of batches that other processes feed."""
-        now = self._now()
-        return sum(other.backlog.rate for other in list(self._others.values())
-                   if other.backlog is not None and other.backlog.fresh(now))
+        return self._others.rate if self._others is not None else 0.0
 
     @property
     def counts(self) -> Counts:
@@ -144,13 +135,14 @@ class Feeder:
     # -- one turn ------------------------------------------------------------------------------
     def turn(self) -> None:
         """Discover, settle, feed, write. Raises `errors.CloudError` where nothing can be discovered."""
-        if self._ports is None:
+        if self._ports is None or self._others is None:
             self._ports = self._build()
+            self._others = Others(self._ports.batches, self._holder, clock=self._clock, now=self._now)
         self._settle()
         every = WATCH if self._others else DISCOVER
         if self._clock() - self._discovered >= every:
             self._discovered = self._clock()
-            self._discover(self._ports)
+            self._discover(self._ports, self._others)
         while self._cancelled:
             batch_id = self._cancelled.popleft()
             for feeding in [each for each in self._feedings if each.id == batch_id]:
@@ -222,39 +214,12 @@ class Feeder:
         feeding.finish()
         self._feedings.remove(feeding)
 
-    # -- whose batches -------------------------------------------------------------------------
-    def _discover(self, ports: Ports) -> None:
-        """Take what nobody feeds, and look at what others do."""
+    def _discover(self, ports: Ports, others: Others) -> None:
         mine = {feeding.id for feeding in self._feedings}
-        there = {batch_id: modified for batch_id, modified in ports.batches.running()
-                 if batch_id not in mine}
-        self._others = {batch_id: other for batch_id, other in self._others.items() if batch_id in there}
-        for batch_id, modified in there.items():
-            other = self._others.get(batch_id)
-            if other is None:
-                self._others[batch_id] = other = _Other(modified=modified, since=self._clock())
-                self._consider(ports, batch_id, other, silent=False)
-            elif other.modified != modified:
-                other.modified, other.since = modified, self._clock()
-                other.backlog = ports.batches.told(batch_id)
-            else:
-                self._consider(ports, batch_id, other, silent=self._clock() - other.since >= TTL)
-
-    def _consider(self, ports: Ports, batch_id: str, other: _Other, *, silent: bool) -> None:
-        taken = Hold.take(ports.batches, batch_id, self._holder, silent=silent)
-        if taken is not None:
+        for taken in others.take(mine, AT_ONCE - len(mine)):
             self._feedings.append(Feeding(taken, ports, clock=self._clock, now=self._now,
                                           most=self._settings.max_batch_images))
-            del self._others[batch_id]
-            _log.info("batch.taken", batch=batch_id, sent=taken.batch.sent, total=taken.batch.total)
-            return
-        other.backlog = ports.batches.told(batch_id)
-        if silent:
-            batch = ports.batches.read(batch_id)
-            abandoned = (self._now() - other.modified).total_seconds() > ABANDONED
-            if batch.finished is not None if batch is not None else abandoned:
-                # Ended by one who did not live to say so, or given up by its maker.
-                ports.batches.ended(batch_id)
+            _log.info("batch.taken", batch=taken.batch.id, sent=taken.batch.sent, total=taken.batch.total)
 
     # -- the thread ----------------------------------------------------------------------------
     def _run(self) -> None:

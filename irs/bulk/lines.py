@@ -42,7 +42,7 @@ def lines(batches: Batches, results: Results, batch: Batch, pool: Executor, *,
         known = {"number": number, "id": bulk.member_id(batch.id, number), "image": member.name,
                  **({"source": member.source} if member.source is not None else {})}
         line = _line(batch, known, member, status)
-        ahead.append(pool.submit(_read, results, known, status) if isinstance(line, str) else line)
+        ahead.append(pool.submit(_read, results, known, line, status) if isinstance(line, Status) else line)
         if len(ahead) >= READ_AHEAD:
             yield from _ready(ahead.popleft())
     while ahead:
@@ -63,8 +63,10 @@ def _ready(item: Line | Future[Line]) -> Iterator[Mapping[str, Any]]:
         yield line
 
 
-def _line(batch: Batch, known: Mapping[str, Any], member: Member, wanted: Status | None) -> Line | str:
-    """The member's line, as far as the record tells; its job's id where the result has to be read."""
+def _line(batch: Batch, known: Mapping[str, Any], member: Member, wanted: Status | None) -> Line | Status:
+    """The member's line, as far as the record tells; where the result has to be read, what to say
+    where there is none.
+    """
     number: int = known["number"]
     why = member.error or batch.refused.get(number)
     if why is not None:
@@ -75,7 +77,10 @@ def _line(batch: Batch, known: Mapping[str, Any], member: Member, wanted: Status
     if number >= batch.sent:
         return _wanted(known, Status.QUEUED, "queued", wanted)
     told = _told(batch, number)
-    return str(known["id"]) if wanted is None or told is None or wanted in told else None
+    if wanted is not None and told is not None and wanted not in told:
+        return None
+    # What was there and is no more has expired.
+    return Status.QUEUED if told is None else Status.UNKNOWN
 
 
 def _told(batch: Batch, number: int) -> tuple[Status, ...] | None:
@@ -87,10 +92,10 @@ def _told(batch: Batch, number: int) -> tuple[Status, ...] | None:
     return (Status.DONE, Status.CANCELLED) if batch.withdrawn else (Status.DONE,)
 
 
-def _read(results: Results, known: Mapping[str, Any], wanted: Status | None) -> Line:
+def _read(results: Results, known: Mapping[str, Any], absent: Status, wanted: Status | None) -> Line:
     result = results.read(known["id"])
     if result is None:
-        return _wanted(known, Status.QUEUED, "queued", wanted)
+        return _wanted(known, absent, str(absent), wanted)
     if wanted is not None and result.status is not wanted:
         return None
     return {**known, **result.as_dict()}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from flask import Blueprint, Response, abort, request
 
@@ -17,14 +16,11 @@ from irs.domain.bulk import Batch
 from irs.domain.jobs import Status, stamp
 from irs.domain.pacing import Backlog
 from irs.settings import Settings
-from irs.web import admission, answers, archives, documents, multipart
+from irs.web import admission, answers, contents
 from irs.web.intake import Intake
 from irs.web.services import services
 
-ZIP = frozenset({"application/zip", "application/x-zip-compressed"})
 NDJSON, CSV = "application/x-ndjson", "text/csv"
-#: Bytes of a document of addresses: 100,000 of a hundred bytes each.
-MAX_LIST = 16_000_000
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1/batches")
 _log = log.get("web")
@@ -84,86 +80,13 @@ def _intake(batch_id: str, settings: Settings) -> Intake:
 
 def _received(intake: Intake, batch_id: str) -> Batch:
     """The batch that the request's body is; raises `errors.Refused`."""
-    source, listed = bulk.FILES, True
-    if request.mimetype == documents.JSON:
-        source, listed = _addresses(intake, documents.received(request.stream, max_bytes=MAX_LIST))
-    elif request.mimetype in ZIP:
-        _zip(intake, request.stream)
-    elif not request.mimetype or request.mimetype == "multipart/form-data":
-        _form(intake)
-    else:
-        raise errors.UnsupportedFormat(
-            "send files as multipart/form-data, a zip as application/zip, or addresses as application/json")
+    web = services()
+    source = contents.received(intake, web.settings, web.sources)
     total = intake.finish()
+    listed = source in (bulk.FILES, bulk.LIST)
     if not total and listed:
         raise errors.NoFile("no image in the request")
     return Batch(id=batch_id, created=datetime.now(UTC), source=source, total=total, listed=listed)
-
-
-# -- what comes in -------------------------------------------------------------------------------
-def _form(intake: Intake) -> None:
-    """Files of a form; those that are zips are taken for what is in them."""
-    settings = services().settings
-
-    def limit(name: str | None) -> int:
-        zipped = name is not None and name.lower().endswith(".zip")
-        return settings.max_batch_bytes if zipped else settings.max_image_bytes
-
-    for upload in multipart.each(request.stream, request.content_type, limit=limit,
-                                 max_files=settings.max_batch_images):
-        with contextlib.closing(upload):
-            try:
-                if upload.name.lower().endswith(".zip"):
-                    _unpack(intake, upload.file())
-                else:
-                    intake.add(upload.name, upload.read())
-            except errors.TooLarge as exc:
-                if upload.size <= limit(upload.name):
-                    raise  # the batch's own limit
-                intake.refuse(upload.name, exc)
-
-
-def _zip(intake: Intake, stream: IO[bytes]) -> None:
-    """A body that is a zip; to read one its end has to be there first."""
-    with tempfile.SpooledTemporaryFile(multipart.IN_MEMORY) as file:
-        while data := stream.read(multipart.CHUNK):
-            file.write(data)
-        _unpack(intake, file)
-
-
-def _unpack(intake: Intake, file: IO[bytes]) -> None:
-    settings = services().settings
-    for name, found in archives.files(
-            file, max_bytes=settings.max_image_bytes, max_files=settings.max_batch_images,
-            budget=archives.BUDGET * settings.max_batch_bytes):
-        if isinstance(found, errors.Refused):
-            intake.refuse(keys.display_name(name), found)
-        else:
-            intake.add(keys.display_name(name), found)
-
-
-def _addresses(intake: Intake, document: Mapping[str, Any]) -> tuple[str, bool]:
-    """Where the images are, and whether all of them are known; raises `errors.Refused`."""
-    sources = services().sources
-    if ("s3" in document) == ("images" in document):
-        raise errors.BadRequest('say where the images are, as {"s3": "s3://bucket/prefix/"} or '
-                                '{"images": ["s3://bucket/key", …]}')
-    if "s3" in document:
-        if not isinstance(document["s3"], str):
-            raise errors.BadRequest("s3 is not a string")
-        if not sources.below(document["s3"], "", 1):
-            raise errors.NoFile("there is no object below this address")
-        return document["s3"], False
-    if not isinstance(document["images"], list):
-        raise errors.BadRequest("images is not a list of addresses")
-    for text in document["images"]:
-        try:
-            intake.name(str(text), sources.at(text).name)
-        except errors.TooLarge:
-            raise
-        except errors.Refused as exc:
-            intake.refuse(keys.display_name(str(text)), exc, str(text)[:1_100])
-    return bulk.LIST, True
 
 
 # -- what comes out ------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from irs import errors
 from irs.bulk import hold
-from irs.bulk.feeder import LEAST_PACK
+from irs.bulk.feeder import AT_ONCE, LEAST_PACK
 from irs.bulk.hold import TTL
 from irs.domain import bulk, pacing
 from irs.domain.bulk import Phase
@@ -84,6 +84,20 @@ def test_several_batches_take_turns() -> None:
     world.pass_(5, world.feeder())
     assert world.batch(small).phase is Phase.DONE
     assert world.batch(large).done >= 60
+
+
+def test_no_more_batches_at_once_than_can_be_written_down_and_the_others_in_their_turn() -> None:
+    world = World(rate=40)
+    ids = []
+    for _ in range(AT_ONCE + 5):
+        ids.append(world.upload(10))
+        world.clock.advance(1)
+    feeder = world.feeder()
+    world.pass_(0.2, feeder)
+    assert feeder.counts.batches == AT_ONCE
+    assert [world.batch(found).holder for found in ids[AT_ONCE:]] == [""] * 5
+    world.pass_(20, feeder)
+    assert all(world.batch(found).finished for found in ids)
 
 
 # -- crashes -------------------------------------------------------------------------------------

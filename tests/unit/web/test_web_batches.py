@@ -180,6 +180,13 @@ def test_a_zip_with_too_many_files_is_a_request_too_large(service: Service) -> N
     assert (answer.status_code, answer.json["code"]) == (413, "too_large")
 
 
+def test_a_broken_zip_among_others_is_named(service: Service) -> None:
+    answer = form(service, ("a.zip", zipped(("a.jpg", picture()))), ("b.zip", b"no zip"))
+    assert (answer.status_code, answer.json["code"]) == (400, "bad_request")
+    assert answer.json["detail"].startswith("b.zip: the zip cannot be read")
+    assert service.objects.stored == {}
+
+
 def test_storage_that_fails_is_503(make: Callable[..., Service]) -> None:
     plan = FaultPlan()
     plan.fail_randomly("put", 1.0, errors.Unreachable("timeout"))
@@ -273,6 +280,13 @@ def test_a_line_is_the_result_with_its_number(service: Service) -> None:
     assert stored is not None
     assert first == {"number": 0, **stored.as_dict()}
     assert (last["status"], last["result"]) == ("queued", "(d, queued)")
+
+
+def test_a_result_that_has_expired_is_not_waited_for(service: Service) -> None:
+    location = form(service, ("a.jpg", picture())).headers["Location"]
+    feed(service)
+    service.results.stored.clear()
+    assert [line["status"] for line in lines(service, location)] == ["unknown"]
 
 
 def test_a_table(service: Service) -> None:
