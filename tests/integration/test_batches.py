@@ -15,6 +15,8 @@ from PIL import Image
 
 from irs.audit import account
 from irs.aws import clients
+from irs.aws.objects import Objects
+from irs.bulk.store import Batches
 from irs.domain import bulk
 from tests.integration.conftest import Answer, Service, Web, Worker, form, until
 
@@ -148,9 +150,13 @@ def test_a_killed_web_process_s_batch_is_completed_by_the_next(service: Service,
     other = service.web()
     answer = _post(other, *form(*PICTURES))
     batch_id, location = answer.json["id"], answer.headers["Location"]
-    until(lambda: other.call("GET", location).json["counts"]["done"], what="some are done")
+    batches = Batches(Objects(service.settings, service.settings.output_bucket), service.settings.cluster)
+    until(lambda: batches.read(batch_id).sent, what="some are sent")
     other.popen.kill()
     other.popen.wait(10)
+    left = batches.read(batch_id)
+    assert left.finished is None
+    assert left.sent < 60, "it was to be killed in the middle"
     # Whoever looks next finds that its holder is no more: here the process that is started anew.
     service.web()
     ended = _ended(web, location)
