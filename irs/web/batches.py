@@ -74,7 +74,7 @@ def _create(batch_id: str, again: bool) -> Batch:
 def _intake(batch_id: str, settings: Settings) -> Intake:
     web = services()
     limits = images.Limits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
-    return Intake(batch_id, web.bulk.batches, web.cloud.objects, web.cloud.pool, limits,
+    return Intake(batch_id, web.bulk.batches, web.cloud.objects, web.bulk.pool, limits,
                   most=settings.max_batch_images)
 
 
@@ -90,28 +90,28 @@ def _received(intake: Intake, batch_id: str) -> Batch:
 
 
 # -- what comes out ------------------------------------------------------------------------------
-@blueprint.get("/<text>")
-def status(text: str) -> Response:
+@blueprint.get("/<batch>")
+def status(batch: str) -> Response:
     """How far a batch is."""
-    return _described(_find(text))
+    return _described(_find(batch))
 
 
-@blueprint.delete("/<text>")
-def cancel(text: str) -> Response:
+@blueprint.delete("/<batch>")
+def cancel(batch: str) -> Response:
     """Send nothing more of a batch; what was sent finishes."""
     web = services()
-    batch = hold.cancel(web.bulk.batches, _parse(text), datetime.now(UTC))
-    if batch is None:
+    found = hold.cancel(web.bulk.batches, _parse(batch), datetime.now(UTC))
+    if found is None:
         _unknown()
-    web.bulk.feeder.cancelled(batch.id)
-    return _described(batch)
+    web.bulk.feeder.cancelled(found.id)
+    return _described(found)
 
 
-@blueprint.get("/<text>/results")
-def results(text: str) -> Response:
+@blueprint.get("/<batch>/results")
+def results(batch: str) -> Response:
     """The members with their results, in order: JSON Lines or CSV, streamed."""
     web = services()
-    batch = _find(text)
+    found = _find(batch)
     wanted, start = _filter()
     table = request.accept_mimetypes.best_match((NDJSON, CSV)) == CSV
     if not web.bulk.streams.acquire(blocking=False):
@@ -119,9 +119,9 @@ def results(text: str) -> Response:
                                 retry_after=web.estimates.retry_after())
     with contextlib.ExitStack() as stack:
         stack.callback(web.bulk.streams.release)
-        found = lines.lines(web.bulk.batches, web.cloud.results, batch, web.cloud.pool,
-                            status=wanted, start=start)
-        blocks = lines.in_blocks((lines.as_csv if table else lines.as_ndjson)(found))
+        each = lines.lines(web.bulk.batches, web.cloud.results, found, web.bulk.pool,
+                           status=wanted, start=start)
+        blocks = lines.in_blocks((lines.as_csv if table else lines.as_ndjson)(each))
         # What fails at once is still an answer of its own; later it can only break off.
         first = next(blocks, b"")
         response = Response(_streamed(first, blocks), content_type=(

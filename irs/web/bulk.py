@@ -18,6 +18,9 @@ from irs.web.sources import Sources
 
 #: Results that are streamed at once: each holds a thread, however slowly it is read.
 STREAMS = 16
+#: Threads that store the images of batches which come in, and read results of those which go
+#: out. Not those of everybody else: many-file uploads need not stand behind batches.
+THREADS = 16
 
 
 class Bulk:
@@ -31,8 +34,8 @@ class Bulk:
         #: places for those who read results
         self.streams = threading.BoundedSemaphore(STREAMS)
         self._lock = threading.Lock()
-        self._built: tuple[int, Batches, Feeder] | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._built: tuple[int, Batches, Feeder, ThreadPoolExecutor] | None = None
+        self._pools: list[ThreadPoolExecutor] = []
         cloud.hearers.append(self._heard)
         cloud.closers.append(self.close)
         #: with ports that were given nothing is fed until a test calls `Feeder.turn`
@@ -50,6 +53,11 @@ class Bulk:
         return self._mine()[1]
 
     @property
+    def pool(self) -> ThreadPoolExecutor:
+        """Threads for what comes in and goes out."""
+        return self._mine()[2]
+
+    @property
     def counts(self) -> Counts:
         """What the feeder has to tell, without beginning it."""
         return self._built[2].counts if self._built is not None else Counts()
@@ -64,15 +72,17 @@ class Bulk:
         built, self._built = self._built, None
         if built is not None and built[0] == os.getpid():
             built[2].close()
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+            for pool in self._pools:
+                pool.shutdown(wait=False, cancel_futures=True)
 
-    def _mine(self) -> tuple[Batches, Feeder]:
+    def _mine(self) -> tuple[Batches, Feeder, ThreadPoolExecutor]:
         with self._lock:
             if self._built is None or self._built[0] != os.getpid():
                 batches = Batches(self._cloud.records, self._settings.cluster)
                 feeder = Feeder(self._settings, lambda: self._ports(batches))
-                self._built = os.getpid(), batches, feeder
+                pool = ThreadPoolExecutor(THREADS, thread_name_prefix="web-bulk")
+                self._pools = [pool]
+                self._built = os.getpid(), batches, feeder, pool
                 if self._cloud.real:
                     feeder.start()
             return self._built[1:]
@@ -80,10 +90,11 @@ class Bulk:
     def _ports(self, batches: Batches) -> Ports:
         settings = self._settings
         _ = self._cloud.listener  # without which no result is heard
-        self._pool = ThreadPoolExecutor(PACK, thread_name_prefix="bulk")
+        pool = ThreadPoolExecutor(PACK, thread_name_prefix="feeder")
+        self._pools.append(pool)
         return Ports(
             batches=batches, inputs=self._cloud.objects, results=self._cloud.results,
-            sources=self._sources, send=self._send, finished=self._finished, pool=self._pool,
+            sources=self._sources, send=self._send, finished=self._finished, pool=pool,
             limits=images.Limits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels),
             fetching=threading.BoundedSemaphore(FETCHES))
 

@@ -14,8 +14,7 @@ from irs.domain import bulk, images, keys
 from irs.domain.bulk import CHUNK, Member
 from irs.domain.jobs import Failure
 
-#: Images of one batch that are stored at once: bounds the memory of whole files, and leaves
-#: half of the pool's threads to everybody else.
+#: Images of one batch that are stored at once: bounds the memory of whole files.
 AT_ONCE = 8
 
 _log = log.get("web")

@@ -336,6 +336,24 @@ def test_a_store_that_fails_at_once_is_503_and_a_place_is_free_again(
     assert len(lines(service, location)) == 4
 
 
+def test_a_batch_that_cannot_be_looked_at_names_no_image(make: Callable[..., Service]) -> None:
+    plan = FaultPlan()
+    plan.fail_randomly("get_tagged", 1.0, errors.Unreachable("timeout"))
+    service = make(records=plan.wrap(MemoryObjects("out")))
+    for method in ("get", "delete"):
+        answer = getattr(service.client, method)(f"/v1/batches/{UNKNOWN}")
+        assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
+        assert "Location" not in answer.headers
+        assert "id" not in answer.json
+
+
+def test_who_asks_for_the_headers_alone_takes_no_place_away(service: Service) -> None:
+    location = _mixed(service)
+    for _ in range(20):
+        with service.client.head(f"{location}/results") as answer:
+            assert answer.status_code == 200
+
+
 def test_streams_that_nobody_reads_are_bounded_and_given_back(service: Service) -> None:
     location = _mixed(service)
     held = [service.client.get(f"{location}/results", buffered=False) for _ in range(16)]
