@@ -117,7 +117,7 @@ class Feeder:
 
     def heard(self, result: Result) -> None:
         """A result was announced to this process; returns at once."""
-        if self._feedings:
+        if any(feeding.waits_for(result.id) for feeding in list(self._feedings)):
             self._news.append(result)
             self._wake.set()
 

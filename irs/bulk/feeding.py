@@ -167,6 +167,10 @@ class Feeding:
             return 1
         return 0
 
+    def waits_for(self, job_id: str) -> bool:
+        """Whether it is one of this batch's that was sent; for any thread."""
+        return job_id in self._numbers
+
     # -- outcomes ------------------------------------------------------------------------------
     def heard(self, result: Result) -> bool:
         """A result was announced; whether it is one of this batch's, and news."""

@@ -9,11 +9,12 @@ work and changes no result.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
-import socket
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from irs import errors
 from irs.bulk.store import Batches
@@ -30,20 +31,26 @@ class Lost(errors.IRSError):
     """Another process feeds the batch."""
 
 
+@functools.cache
+def place() -> str:
+    """Where this process's number means this process: the machine since its boot, the container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot}-{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:  # no Linux
+        return secrets.token_hex(8)
+
+
 def name() -> str:
     """What this process calls itself; no other one has the name, ever."""
-    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+    return f"{place()}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
 def is_gone(holder: str) -> bool:
-    """Whether the holder was a process of this machine that has ended.
-
-    Wrong about a process in another container of the same host name, which its next write
-    will stop: nobody is asked to believe it.
-    """
-    host, _, rest = holder.partition("/")
+    """Whether the holder was a process of this place that has ended; False where nobody can tell."""
+    where, _, rest = holder.partition("/")
     number = rest.partition("/")[0]
-    if host != socket.gethostname() or not number.isdigit():
+    if where != place() or not number.isdigit():
         return False
     try:
         os.kill(int(number), 0)

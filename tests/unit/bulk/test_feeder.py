@@ -15,6 +15,7 @@ from irs.domain import bulk, pacing
 from irs.domain.bulk import Phase
 from irs.domain.jobs import Status
 from irs.testing import FaultPlan
+from tests.processes import until
 from tests.unit.bulk.bulkkit import World, picture
 
 
@@ -142,10 +143,23 @@ def test_a_process_that_stops_in_order_leaves_it_to_the_next_at_once() -> None:
     assert world.batch(batch_id).holder == "two"
 
 
+def test_its_thread_feeds_and_hands_over_when_it_is_closed() -> None:
+    world = World(rate=0)
+    batch_id = world.upload(3)
+    feeder = world.feeder("one")
+    feeder.start()
+    feeder.poke()
+    until(lambda: len(world.sends) == 3)
+    assert world.batch(batch_id).holder == "one"
+    feeder.close()
+    batch = world.batch(batch_id)
+    assert (batch.holder, batch.sent, batch.outstanding) == ("", 3, (0, 1, 2))
+
+
 def test_a_process_of_this_machine_that_has_ended_is_not_waited_for() -> None:
     world = World(rate=40)
     batch_id = world.upload(200)
-    gone = f"{hold.socket.gethostname()}/4194305/x"  # beyond Linux's largest pid
+    gone = f"{hold.place()}/4194305/x"  # beyond Linux's largest pid
     world.pass_(1, world.feeder(gone))
     assert world.batch(batch_id).holder == gone
     world.pass_(0.1, world.feeder("two"))

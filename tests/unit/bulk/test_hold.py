@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import replace
 
 import pytest
@@ -89,7 +88,7 @@ def test_no_two_writes_are_alike(world: World) -> None:
 
 
 def test_a_process_is_gone_only_if_it_was_here_and_is_not() -> None:
-    here = socket.gethostname()
+    here = hold.place()
     assert not hold.is_gone(hold.name())
     assert not hold.is_gone(f"{here}/{os.getpid()}/x")
     assert hold.is_gone(f"{here}/4194305/x")  # beyond Linux's largest
