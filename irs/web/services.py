@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from irs.web.admission import Admission
     from irs.web.cloud import Cloud
     from irs.web.dispatch import Dispatcher
+    from irs.web.document import Document
     from irs.web.estimates import Estimates
     from irs.web.metrics import Metrics
     from irs.web.probe import Probe
@@ -29,6 +30,7 @@ class Services:
     admission: Admission
     cloud: Cloud
     dispatcher: Dispatcher
+    document: Document
     drain: Drain
     estimates: Estimates
     gate: Gate
