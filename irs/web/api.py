@@ -33,7 +33,7 @@ blueprint = Blueprint("api", __name__, url_prefix="/v1")
           "contains tells its format; its name and its type do not matter.",
     params=(PREFER, Param(name="name", where="query", schema=TEXT, example="test_0.JPEG",
                           about="The image's name, where it is sent as it is.")),
-    body={"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": "Form"},
+    body={"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": "OneFile"},
     answers={200: ("The result: `Prefer: wait=N` was sent, and it was there in time.", "Result"),
              202: ("The job, which goes on.", "Queued")},
     refuses=(errors.NoFile, errors.UnsupportedFormat, errors.Undecodable,

@@ -44,7 +44,7 @@ Answer = tuple[str, str | Mapping[str, Content] | None]
 _ATTRIBUTE = "irs_operation"
 
 TEXT: Mapping[str, Any] = {"type": "string"}
-BINARY: Mapping[str, Any] = {"type": "string", "format": "binary"}
+BINARY: Mapping[str, Any] = {"type": "string", "format": "binary", "minLength": 1}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from irs.web.estimates import Estimates
     from irs.web.metrics import Metrics
     from irs.web.probe import Probe
+    from irs.web.stats import Sight
     from irs.web.waiting import Drain, Gate, Waiting
 
 #: The key in ``app.extensions``.
@@ -37,6 +38,8 @@ class Services:
     metrics: Metrics
     #: raises `irs.errors.CloudError` while the endpoint cannot be used
     ready: Probe[None]
+    #: the same of whoever looks at queue and fleet
+    sights: Probe[Sight]
     waiting: Waiting
 
 

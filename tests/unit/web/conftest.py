@@ -13,6 +13,7 @@ from irs import settings as settings_module
 from irs.domain.jobs import Job
 from irs.testing import MemoryListener, MemoryObjects, MemoryResults
 from irs.web.app import create_app
+from irs.web.stats import Sight
 from tests.conformity import Conformity
 from tests.unit.web.webkit import Service
 
@@ -42,8 +43,14 @@ def make() -> Iterator[Callable[..., Service]]:
             if service.unready is not None:
                 raise service.unready
 
+        def look() -> Sight:
+            service.looks += 1
+            if isinstance(service.sight, Exception):
+                raise service.sight
+            return service.sight
+
         app = create_app(settings, objects=objects, results=results, listener=listener,
-                         send=send, depth=depth, ready=ready, **ports)
+                         send=send, depth=depth, ready=ready, look=look, **ports)
         service = Service(app=app, settings=settings, objects=objects, results=results,
                           listener=listener)
         made.append(service)
