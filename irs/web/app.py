@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from irs import __version__, errors, log
 from irs.aws.queues import Queue
 from irs.settings import Settings
-from irs.web import answers, api, health, metrics, openapi, pages, refusals, stats, uploads
+from irs.web import answers, api, docs, health, metrics, openapi, pages, refusals, stats, uploads
 from irs.web.admission import ADMITTED, REFUSAL, Admission
 from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send
 from irs.web.dispatch import Dispatcher
@@ -61,7 +61,7 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings))
-    for module in (uploads, api, stats, pages, health, metrics, openapi):
+    for module in (uploads, api, stats, pages, health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
