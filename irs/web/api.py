@@ -29,7 +29,7 @@ blueprint = Blueprint("api", __name__, url_prefix="/v1")
     "Send one image",
     tag="images",
     about="The image's bytes as the body, or a form with one file; at most "
-          "{settings.max_image_bytes} bytes and {settings.max_image_pixels} pixels. What the file "
+          "{settings.max_image_bytes:,} bytes and {settings.max_image_pixels:,} pixels. What the file "
           "contains tells its format; its name and its type do not matter.",
     params=(PREFER, Param(name="name", where="query", schema=TEXT, example="test_0.JPEG",
                           about="The image's name, where it is sent as it is.")),

@@ -47,7 +47,7 @@ def client_gone() -> Callable[[], bool]:
     "Send images and wait for their labels",
     tag="upload",
     about="A form with one file or several, at most {settings.max_files}, each at most "
-          "{settings.max_image_bytes} bytes and {settings.max_image_pixels} pixels. The field is "
+          "{settings.max_image_bytes:,} bytes and {settings.max_image_pixels:,} pixels. The field is "
           "`myfile` by custom; any name works. Waits {settings.client_wait:g} s, or what `Prefer` says. "
           "Answers by `Accept`: lines `(name, label)`, JSON, or a page.",
     params=(PREFER,),
