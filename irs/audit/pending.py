@@ -17,7 +17,7 @@ from irs.audit import uploads
 from irs.audit.sweep import Announce, Results
 from irs.audit.uploads import Inputs
 from irs.domain import requeue
-from irs.domain.jobs import Failure, Job, Result, Status, stamp
+from irs.domain.jobs import INPUT_MISSING, Failure, Job, Result, Status, stamp
 
 #: Jobs in the table; each takes about 1 kB.
 LIMIT = 10_000
@@ -158,7 +158,7 @@ class Keeper:
         """Neither message nor upload are there: that is the result."""
         result = self.results.write(Result(
             id=job.id, image=job.image, status=Status.FAILED,
-            error=Failure(code="input_missing", message="the uploaded image is not in the input bucket"),
+            error=Failure(code=INPUT_MISSING, message="the uploaded image is not in the input bucket"),
             times={"received": stamp(job.received)}))
         self.announce(result, None)
         _log.error("job.upload_missing", id=job.id)

@@ -17,6 +17,8 @@ from irs.domain import keys
 
 #: Version of the result's JSON; a reader accepts this one and those before it.
 SCHEMA = 1
+#: Codes of failures that the service is to blame for; those of images are in `irs.errors`.
+INPUT_MISSING, GAVE_UP, DEAD_LETTER = OWN_FAULT = ("input_missing", "gave_up", "dead_letter")
 
 
 class Status(enum.StrEnum):
@@ -86,7 +88,7 @@ class InputInfo:
 class Failure:
     """Why a job has no label."""
 
-    #: stable, from `irs.errors`: undecodable, too_large, …; or input_missing, gave_up
+    #: stable, from `irs.errors`: undecodable, too_large, …; or one of `OWN_FAULT`
     code: str
     #: one line for a person
     message: str

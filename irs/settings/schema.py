@@ -39,6 +39,8 @@ def _off_to_none(value: Any) -> Any:
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OptionalSeconds = Annotated[
     Annotated[float, Field(allow_inf_nan=False)] | None, BeforeValidator(_off_to_none)]
+OptionalDollars = Annotated[
+    Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(_off_to_none)]
 OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_off_to_none)]
 Csv = Annotated[tuple[str, ...], NoDecode]
 
@@ -132,6 +134,8 @@ class Settings(BaseSettings):
     instance_type: str = "c7i.large"
     #: tried in this order where EC2 has no `instance_type`
     instance_types: Csv = ()
+    #: dollars for an hour of one instance; unset: nobody estimates what the fleet costs
+    instance_price: OptionalDollars = None
     #: spot instances in place of on-demand ones
     spot: bool = False
     instance_name: str = Field("AppTier-Instance", pattern=r"^[A-Za-z0-9_.-]{1,100}$")

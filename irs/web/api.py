@@ -11,8 +11,9 @@ from flask import Blueprint, Response, request
 
 from irs import errors
 from irs.domain import keys
-from irs.domain.jobs import Result, Status
+from irs.domain.jobs import OWN_FAULT, Result, Status
 from irs.web import answers, multipart, preferences
+from irs.web.describing import BINARY, JOB_ID, PREFER, TEXT, Param, describes
 from irs.web.multipart import Upload
 from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
@@ -24,6 +25,22 @@ blueprint = Blueprint("api", __name__, url_prefix="/v1")
 
 
 @blueprint.post("/images")
+@describes(
+    "Send one image",
+    tag="images",
+    about="The image's bytes as the body, or a form with one file; at most "
+          "{settings.max_image_bytes:,} bytes and {settings.max_image_pixels:,} pixels. What the file "
+          "contains tells its format; its name and its type do not matter.",
+    params=(PREFER, Param(name="name", where="query", schema=TEXT, example="test_0.JPEG",
+                          about="The image's name, where it is sent as it is.")),
+    body={"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": "OneFile"},
+    answers={200: ("The result: `Prefer: wait=N` was sent, and it was there in time.", "Result"),
+             202: ("The job, which goes on.", "Queued")},
+    refuses=(errors.NoFile, errors.UnsupportedFormat, errors.Undecodable,
+             *((500, code) for code in OWN_FAULT), (504, LOST)),
+    example="-H 'Content-Type: image/jpeg' -H 'Prefer: wait=10' --data-binary @test_0.JPEG",
+    query="?name=test_0.JPEG",
+)
 def submit() -> Response:
     """One image: a raw body (``?name=`` names it) or a form with one file.
 
@@ -72,6 +89,17 @@ def _image() -> Iterator[Upload]:
 
 
 @blueprint.get("/images/<text>")
+@describes(
+    "A job's status, and its result",
+    tag="images",
+    about="Any web process can be asked. A job that failed is a result too: `status` is `failed`, "
+          "`error` says why.",
+    params=(JOB_ID, PREFER),
+    answers={200: ("The result, or the job while it has none; then `Retry-After` says when to ask "
+                   "again.", "Result | Queued")},
+    headers=("Retry-After",),
+    refuses=((404, Status.UNKNOWN), (504, LOST)),
+)
 def status(text: str) -> Response:
     """A job's status, and its result once there is one; ``Prefer: wait=N`` waits for it."""
     web = services()

@@ -12,10 +12,11 @@ from werkzeug.exceptions import HTTPException
 from irs import __version__, errors, log
 from irs.aws.queues import Queue
 from irs.settings import Settings
-from irs.web import answers, api, health, metrics, pages, refusals, uploads
+from irs.web import answers, api, docs, health, metrics, openapi, pages, refusals, stats, uploads
 from irs.web.admission import ADMITTED, REFUSAL, Admission
 from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send
 from irs.web.dispatch import Dispatcher
+from irs.web.document import Document
 from irs.web.estimates import Estimates
 from irs.web.metrics import Metrics
 from irs.web.probe import Probe
@@ -40,13 +41,14 @@ _log = log.get("web")
 def create_app(settings: Settings, *, objects: ObjectStore | None = None,
                results: Results | None = None, listener: Announcements | None = None,
                send: Send | None = None, depth: Callable[[], int] | None = None,
-               ready: Callable[[], None] | None = None,
+               ready: Callable[[], None] | None = None, look: Callable[[], stats.Sight] | None = None,
                clock: Callable[[], float] = time.monotonic) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
 
     The ports default to the real ones for ``settings``. ``depth`` gives the input queue's
     visible messages, ``ready`` raises `errors.CloudError` while the cloud cannot be used,
-    ``clock`` gives seconds for waits and estimates.
+    ``look`` gives what ``/v1/stats`` tells of queue and fleet, ``clock`` gives seconds for
+    waits and estimates.
     """
     app = Flask("irs.web")
     app.config.update(MAX_CONTENT_LENGTH=uploads.request_limit(settings),
@@ -54,9 +56,12 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     app.extensions[KEY] = _services(
-        settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send),
-        depth or functools.partial(_depth, settings), ready or functools.partial(health.look, settings))
-    for module in (uploads, api, pages, health, metrics):
+        app, settings, clock=clock,
+        cloud=Cloud(settings, objects=objects, results=results, listener=listener, send=send),
+        depth=depth or functools.partial(_depth, settings),
+        ready=ready or functools.partial(health.look, settings),
+        look=look or functools.partial(stats.look, settings))
+    for module in (uploads, api, stats, pages, health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
@@ -67,8 +72,9 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     return app
 
 
-def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
-              depth: Callable[[], int], ready: Callable[[], None]) -> Services:
+def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], cloud: Cloud,
+              depth: Callable[[], int], ready: Callable[[], None],
+              look: Callable[[], stats.Sight]) -> Services:
     drain = Drain(clock)
     estimates = Estimates(depth, clock, fresh=health.FRESH, patience=health.PATIENCE)
     gate = Gate(settings.max_waiting, drain, functools.partial(
@@ -78,10 +84,11 @@ def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
     waiting = Waiting(cloud, drain, clock)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock),
-        cloud=cloud, drain=drain, estimates=estimates, gate=gate,
-        metrics=counters, waiting=waiting,
+        cloud=cloud, document=Document(app=app, settings=settings), drain=drain,
+        estimates=estimates, gate=gate, metrics=counters, waiting=waiting,
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
-        ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE))
+        ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
+        sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE))
 
 
 def _depth(settings: Settings) -> int:

@@ -74,11 +74,23 @@ class Estimates:
         """Results a second over the last minute; None where there were fewer than two."""
         now = self._clock()
         with self._lock:
-            while self._done and self._done[0] < now - WINDOW:
-                self._done.popleft()
-            if len(self._done) < 2:
+            if self._recent(now) < 2:
                 return None
             return len(self._done) / max(now - self._done[0], 1.0)
+
+    def throughput(self) -> float:
+        """Results a second over the last minute; unlike `pace`, nothing is made of a burst."""
+        now = self._clock()
+        with self._lock:
+            count = self._recent(now)
+            # More than are remembered: those that are tell of less than a minute.
+            span = now - self._done[0] if count == self._done.maxlen else WINDOW
+            return count / max(span, 1.0)
+
+    def _recent(self, now: float) -> int:
+        while self._done and self._done[0] < now - WINDOW:
+            self._done.popleft()
+        return len(self._done)
 
     def place(self, number: int | None = None) -> Place | None:
         """Where a job stands; None where the queue's depth cannot be read.

@@ -7,8 +7,12 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, request
 
+from irs import errors
+from irs.domain.jobs import OWN_FAULT
 from irs.settings import Settings
 from irs.web import answers, multipart, preferences
+from irs.web.describing import PREFER, TEXT, describes
+from irs.web.outcomes import LOST
 from irs.web.services import services
 
 #: Bytes of one part's headers and boundary, counted towards a request's limit.
@@ -16,6 +20,9 @@ PART = 4_096
 #: Bytes of a whole request where its files' own limits would allow more: a hundred
 #: photographs of 2.5 MB, and still a body that one process can hold on its disk.
 REQUEST = 256_000_000
+
+#: What the answer may be, by ``Accept``.
+ANSWERS = {preferences.TEXT: TEXT, preferences.JSON: "Results", preferences.HTML: TEXT}
 
 blueprint = Blueprint("uploads", __name__)
 
@@ -36,6 +43,22 @@ def client_gone() -> Callable[[], bool]:
 
 
 @blueprint.post("/upload")
+@describes(
+    "Send images and wait for their labels",
+    tag="upload",
+    about="A form with one file or several, at most {settings.max_files}, each at most "
+          "{settings.max_image_bytes:,} bytes and {settings.max_image_pixels:,} pixels. The field is "
+          "`myfile` by custom; any name works. Waits {settings.client_wait:g} s, or what `Prefer` says. "
+          "Answers by `Accept`: lines `(name, label)`, JSON, or a page.",
+    params=(PREFER,),
+    body={"multipart/form-data": "Form"},
+    answers={200: ("Each file has its outcome, and at least one its label.", ANSWERS),
+             202: ("Something is not ready within the wait; the job goes on.", ANSWERS)},
+    refuses=(errors.NoFile, errors.UnsupportedFormat, errors.Undecodable,
+             *((500, code) for code in OWN_FAULT), (504, LOST)),
+    refused_as=ANSWERS,
+    example="-F myfile=@test_0.JPEG",
+)
 def upload() -> Response:
     """Classify the files of a form and wait for their labels."""
     web = services()
