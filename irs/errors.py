@@ -9,6 +9,9 @@
     │   ├── NoFile               400  no_file
     │   ├── Unauthorized         401  unauthorized
     │   ├── Forbidden            403  forbidden
+    │   ├── BucketNotAllowed     403  bucket_not_allowed
+    │   ├── ObjectDenied         403  object_denied
+    │   ├── NoSuchObject         404  no_such_object
     │   ├── RequestTimeout       408  request_timeout
     │   ├── TooLarge             413  too_large
     │   ├── UnsupportedFormat    415  unsupported_format
@@ -76,6 +79,27 @@ class Forbidden(Refused):
 
     status = 403
     code = "forbidden"
+
+
+class BucketNotAllowed(Refused):
+    """The image is in a bucket that the service does not read for its clients."""
+
+    status = 403
+    code = "bucket_not_allowed"
+
+
+class ObjectDenied(Refused):
+    """The image is in a bucket that is allowed, and S3 does not give it to the service."""
+
+    status = 403
+    code = "object_denied"
+
+
+class NoSuchObject(Refused):
+    """There is no object at the address that was given for the image."""
+
+    status = 404
+    code = "no_such_object"
 
 
 class RequestTimeout(Refused):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -20,6 +20,7 @@ from irs.web.estimates import Estimates
 from irs.web.metrics import Metrics
 from irs.web.probe import Probe
 from irs.web.services import KEY, Services, services
+from irs.web.sources import Bucket, Sources
 from irs.web.waiting import Drain, Gate, Waiting
 
 #: No script at all, no style and no picture but our files, no frame around us.
@@ -41,12 +42,14 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
                results: Results | None = None, listener: Announcements | None = None,
                send: Send | None = None, depth: Callable[[], int] | None = None,
                ready: Callable[[], None] | None = None,
+               sources: Mapping[str, Bucket] | None = None,
                clock: Callable[[], float] = time.monotonic) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
 
     The ports default to the real ones for ``settings``. ``depth`` gives the input queue's
-    visible messages, ``ready`` raises `errors.CloudError` while the cloud cannot be used,
-    ``clock`` gives seconds for waits and estimates.
+    visible messages, ``sources`` others' buckets by their names, ``ready`` raises
+    `errors.CloudError` while the cloud cannot be used, ``clock`` gives seconds for waits and
+    estimates.
     """
     app = Flask("irs.web")
     app.config.update(MAX_CONTENT_LENGTH=uploads.request_limit(settings),
@@ -54,7 +57,8 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     app.extensions[KEY] = _services(
-        settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send),
+        settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send,
+                               sources=sources),
         depth or functools.partial(_depth, settings), ready or functools.partial(health.look, settings))
     for module in (uploads, api, pages, health, metrics):
         app.register_blueprint(module.blueprint)
@@ -81,7 +85,8 @@ def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
         cloud=cloud, drain=drain, estimates=estimates, gate=gate,
         metrics=counters, waiting=waiting,
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
-        ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE))
+        ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
+        sources=Sources(settings, cloud.source))
 
 
 def _depth(settings: Settings) -> int:

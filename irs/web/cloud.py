@@ -20,6 +20,7 @@ from irs.audit.pending import Keeper, Pending
 from irs.audit.sending import Send, celery_sender
 from irs.audit.sweep import Sweep
 from irs.audit.upkeep import Counts, Upkeep
+from irs.aws.foreign import Foreign
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.broker import shared
@@ -28,6 +29,7 @@ from irs.results.announce import Announcer
 from irs.results.listener import Listener
 from irs.results.store import ResultStore
 from irs.settings import Settings
+from irs.web.sources import Bucket
 
 #: Threads for the files of many-file requests and for looks at the result store; they
 #: wait for the network, and a core serves far more of them than an endpoint likes.
@@ -80,8 +82,9 @@ class Cloud:
 
     def __init__(self, settings: Settings, *, objects: ObjectStore | None = None,
                  results: Results | None = None, listener: Announcements | None = None,
-                 send: Send | None = None) -> None:
+                 send: Send | None = None, sources: Mapping[str, Bucket] | None = None) -> None:
         self._settings = settings
+        self._sources = sources
         self._given = (objects, results, listener, send)
         self._lock = threading.RLock()
         self._forget()
@@ -107,6 +110,10 @@ class Cloud:
             if self._objects is None:
                 self._objects = Objects(self._settings, self._settings.input_bucket)
             return self._objects
+
+    def source(self, name: str) -> Bucket:
+        """A bucket of others."""
+        return Foreign(self._settings, name) if self._sources is None else self._sources[name]
 
     @property
     def results(self) -> Results:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from irs.web.estimates import Estimates
     from irs.web.metrics import Metrics
     from irs.web.probe import Probe
+    from irs.web.sources import Sources
     from irs.web.waiting import Drain, Gate, Waiting
 
 #: The key in ``app.extensions``.
@@ -35,6 +36,7 @@ class Services:
     metrics: Metrics
     #: raises `irs.errors.CloudError` while the endpoint cannot be used
     ready: Probe[None]
+    sources: Sources
     waiting: Waiting
 
 
