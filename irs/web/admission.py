@@ -20,7 +20,7 @@ from irs.web.waiting import Gate
 #: WSGI environment: the server has asked already, and what it was told.
 ADMITTED, REFUSAL = "irs.admitted", "irs.refusal"
 #: Routes that bring work.
-WORK = frozenset({"/upload", "/v1/images"})
+WORK = frozenset({"/upload", "/v1/images", "/v1/uploads"})
 #: Routes that need no key: a load balancer has none, and a style sheet is no secret.
 OPEN = frozenset({"/healthz", "/readyz"})
 _STATIC = "/static/"

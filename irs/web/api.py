@@ -12,7 +12,7 @@ from flask import Blueprint, Response, request
 from irs import errors
 from irs.domain import keys
 from irs.domain.jobs import Result, Status
-from irs.web import answers, documents, multipart, preferences
+from irs.web import answers, direct, documents, multipart, preferences
 from irs.web.dispatch import Image
 from irs.web.multipart import Upload
 from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome, place_dict
@@ -26,15 +26,20 @@ blueprint = Blueprint("api", __name__, url_prefix="/v1")
 
 @blueprint.post("/images")
 def submit() -> Response:
-    """One image: a raw body (``?name=`` names it), a form with one file, or an address.
+    """One image: a raw body (``?name=`` names it), a form with one file, or where it is, as JSON.
 
     202 with the job, or with ``Prefer: wait=N`` and a result in time 200 with the result.
     """
     web = services()
     began = time.monotonic()
     wait = preferences.wait(request.headers, default=0.0)
-    with web.gate.enter(), _image() as image:
-        (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone())
+    with web.gate.enter():
+        document = documents.received(request.stream) if request.mimetype == documents.JSON else None
+        if document is not None and "upload" in document:
+            outcome = direct.submit(document, wait.seconds, client_gone())
+        else:
+            with _image(document) as image:
+                (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone())
     web.metrics.seconds.observe(time.monotonic() - began)
     return answers.with_job(_submitted(outcome), [outcome], wait)
 
@@ -49,8 +54,14 @@ def _submitted(outcome: Outcome) -> Response:
 
 
 @contextlib.contextmanager
-def _image() -> Iterator[Image]:
-    """The request's one image; raises `errors.Refused`."""
+def _image(document: dict[str, Any] | None) -> Iterator[Image]:
+    """The request's one image, of whose body ``document`` was read; raises `errors.Refused`."""
+    if document is not None:
+        if "s3" not in document:
+            raise errors.BadRequest(
+                'say where the image is, {"s3": "s3://bucket/key"} or {"upload": id}')
+        yield services().sources.at(document["s3"], documents.text(document, "name"))
+        return
     limit = services().settings.max_image_bytes
     kind = request.mimetype
     if kind.startswith("image/") or kind == "application/octet-stream":
@@ -62,25 +73,15 @@ def _image() -> Iterator[Image]:
                 raise errors.NoFile("the request has no body: send the image's bytes")
             yield upload
         return
-    if kind == documents.JSON:
-        yield _elsewhere(documents.received(request.stream))
-        return
     if kind and kind != "multipart/form-data":
         raise errors.UnsupportedFormat(
-            "send the image itself as image/*, one file as multipart/form-data, or its address as "
+            "send the image itself as image/*, one file as multipart/form-data, or where it is as "
             "application/json")
     with multipart.received(request.stream, request.content_type, max_bytes=limit,
                             max_files=services().settings.max_files) as files:
         if len(files) != 1:
             raise errors.BadRequest(f"one image a request, not {len(files)}")
         yield files[0]
-
-
-def _elsewhere(document: dict[str, Any]) -> Image:
-    """The image that a document names; raises `errors.Refused`."""
-    if "s3" not in document:
-        raise errors.BadRequest('say where the image is, as {"s3": "s3://bucket/key"}')
-    return services().sources.at(document["s3"], documents.text(document, "name"))
 
 
 @blueprint.get("/images/<text>")

@@ -25,7 +25,10 @@ _log = log.get("web")
 
 
 class Image(Protocol):
-    """What is classified: `irs.web.multipart.Upload`, `irs.web.sources.Sourced`."""
+    """What is classified: `irs.web.multipart.Upload`, `irs.web.sources.Sourced`, …"""
+
+    #: the job's, where it is settled already; an image is stored under such an id once
+    id: str | None
 
     @property
     def name(self) -> str:
@@ -85,10 +88,9 @@ class Dispatcher:
                 data = image.read()
                 header = images.validate(data, self._limits)
                 listener = self._cloud.listener
-                job = _job(image.name)
+                job = _job(image)
                 waiter = listener.expect(job.id)
-                self._cloud.objects.put(job.key, data, content_type=f"image/{header.format.lower()}",
-                                        metadata={"name": job.image})
+                self._store(job, data, header.format, create=image.id is not None)
                 del data
             # Before the send, which may be one although its answer is lost.
             self._cloud.upkeep.pending.accepted(job)
@@ -105,6 +107,29 @@ class Dispatcher:
         _log.debug("job.accepted", id=job.id)
         return Pending(job.id, waiter, self._estimates.sent())
 
+    def _store(self, job: Job, data: bytes, kind: str, *, create: bool) -> None:
+        try:
+            self._cloud.objects.put(job.key, data, content_type=f"image/{kind.lower()}",
+                                    metadata={"name": job.image}, create=create)
+        except errors.AlreadyExists:
+            # By another request for the same job, or by ours, whose answer was lost. In doubt
+            # it is sent once more: a task too many has no second result.
+            _log.info("job.stored_already", id=job.id)
+
+    def follow(self, job: Job, seconds: float, gone: Callable[[], bool]) -> Outcome:
+        """The outcome of a job that was accepted before, here or by another process."""
+        result = self._cloud.results.read(job.id)
+        if result is not None:
+            self._cloud.upkeep.pending.done(job.id)
+            return Outcome(image=job.image, id=job.id, result=result)
+        self._cloud.upkeep.pending.adopt(job.id)
+        pending = Pending(job.id, self._cloud.listener.expect(job.id))
+        try:
+            self._waiting.until([pending], seconds, gone)
+        finally:
+            pending.waiter.close()
+        return self._outcome(job.image, pending)
+
     def _outcome(self, name: str, item: Pending | Outcome) -> Outcome:
         if isinstance(item, Outcome):
             return item
@@ -115,6 +140,7 @@ class Dispatcher:
         return Outcome(image=name, id=item.id, place=self._estimates.place(item.number))
 
 
-def _job(name: str) -> Job:
-    job_id = keys.new_id()
-    return Job(id=job_id, image=name, key=keys.input_key(job_id, name), received=datetime.now(UTC))
+def _job(image: Image) -> Job:
+    job_id = image.id or keys.new_id()
+    return Job(id=job_id, image=image.name, key=keys.input_key(job_id, image.name),
+               received=datetime.now(UTC))

@@ -14,7 +14,8 @@ from irs.domain.jobs import Failure, Result, Status
 _STATUS: dict[str, int] = {
     kind.code: kind.status
     for kind in (errors.BadRequest, errors.NoFile, errors.BucketNotAllowed, errors.ObjectDenied,
-                 errors.NoSuchObject, errors.TooLarge, errors.UnsupportedFormat, errors.Undecodable)
+                 errors.NoSuchObject, errors.NoSuchUpload, errors.NotUploaded, errors.TooLarge,
+                 errors.UnsupportedFormat, errors.Undecodable)
 }
 #: The code of an outcome that the cloud's state caused, not the file.
 UNAVAILABLE = "unavailable"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from irs.web.metrics import Metrics
     from irs.web.probe import Probe
     from irs.web.sources import Sources
+    from irs.web.staging import Staging
     from irs.web.waiting import Drain, Gate, Waiting
 
 #: The key in ``app.extensions``.
@@ -37,6 +38,7 @@ class Services:
     #: raises `irs.errors.CloudError` while the endpoint cannot be used
     ready: Probe[None]
     sources: Sources
+    staging: Staging
     waiting: Waiting
 
 

@@ -27,6 +27,9 @@ class Bucket(Protocol):
 class Sourced:
     """An image at an address, to be read once."""
 
+    #: of the job that it becomes: a new one
+    id: str | None = None
+
     def __init__(self, bucket: Bucket, address: Address, *, name: str, limit: int,
                  version: str | None = None) -> None:
         #: display name
