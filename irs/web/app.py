@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from irs import __version__, errors, log
 from irs.aws.queues import Queue
 from irs.settings import Settings
-from irs.web import answers, api, direct, health, metrics, pages, refusals, uploads
+from irs.web import answers, api, direct, health, metrics, pages, refusals, rekognition, uploads
 from irs.web.admission import ADMITTED, REFUSAL, Admission
 from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send, Sign
 from irs.web.dispatch import Dispatcher
@@ -61,7 +61,7 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
         settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send,
                                sources=sources, sign=sign),
         depth or functools.partial(_depth, settings), ready or functools.partial(health.look, settings))
-    for module in (uploads, api, direct, pages, health, metrics):
+    for module in (uploads, api, direct, rekognition, pages, health, metrics):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
