@@ -9,7 +9,12 @@
     │   ├── NoFile               400  no_file
     │   ├── Unauthorized         401  unauthorized
     │   ├── Forbidden            403  forbidden
+    │   ├── BucketNotAllowed     403  bucket_not_allowed
+    │   ├── ObjectDenied         403  object_denied
+    │   ├── NoSuchObject         404  no_such_object
+    │   ├── NoSuchUpload         404  no_such_upload
     │   ├── RequestTimeout       408  request_timeout
+    │   ├── NotUploaded          409  not_uploaded
     │   ├── TooLarge             413  too_large
     │   ├── UnsupportedFormat    415  unsupported_format
     │   ├── Undecodable          422  undecodable
@@ -78,11 +83,46 @@ class Forbidden(Refused):
     code = "forbidden"
 
 
+class BucketNotAllowed(Refused):
+    """The image is in a bucket that the service does not read for its clients."""
+
+    status = 403
+    code = "bucket_not_allowed"
+
+
+class ObjectDenied(Refused):
+    """The image is in a bucket that is allowed, and S3 does not give it to the service."""
+
+    status = 403
+    code = "object_denied"
+
+
+class NoSuchObject(Refused):
+    """There is no object at the address that was given for the image."""
+
+    status = 404
+    code = "no_such_object"
+
+
 class RequestTimeout(Refused):
     """The request did not arrive in the time that it has."""
 
     status = 408
     code = "request_timeout"
+
+
+class NoSuchUpload(Refused):
+    """No direct upload of that id was announced, or it was not made in time."""
+
+    status = 404
+    code = "no_such_upload"
+
+
+class NotUploaded(Refused):
+    """A direct upload was announced, and its bytes are not there so far."""
+
+    status = 409
+    code = "not_uploaded"
 
 
 class TooLarge(Refused):

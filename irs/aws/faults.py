@@ -29,7 +29,7 @@ _UNREACHABLE = frozenset({
     "ExpiredTokenException", "500", "502", "503", "504",
 })
 _NOT_FOUND = frozenset({
-    "NoSuchKey", "404", "NotFound", "AWS.SimpleQueueService.NonExistentQueue",
+    "NoSuchKey", "NoSuchVersion", "404", "NotFound", "AWS.SimpleQueueService.NonExistentQueue",
     "QueueDoesNotExist", "InvalidInstanceID.NotFound", "InvalidAMIID.NotFound", "NoSuchEntity",
     "InvalidInstanceID.Malformed", "NotFoundException",
 })

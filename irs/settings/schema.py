@@ -43,6 +43,7 @@ OptionalDollars = Annotated[
     Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(_off_to_none)]
 OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_off_to_none)]
 Csv = Annotated[tuple[str, ...], NoDecode]
+Buckets = Annotated[tuple[Bucket, ...], NoDecode]
 
 
 class Settings(BaseSettings):
@@ -94,6 +95,8 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(20_000_000, ge=1)
     #: pixels of one image
     max_image_pixels: int = Field(40_000_000, ge=1)
+    #: buckets whose objects may be named in place of an upload
+    source_buckets: Buckets = ()
     #: files in one request
     max_files: int = Field(100, ge=1, le=1000)
     #: seconds without a result after which a job that the queue has lost is sent again; off: never
@@ -176,7 +179,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["pretty", "json"] = "pretty"
 
-    @field_validator("subnet_ids", "security_group_ids", "instance_types", mode="before")
+    @field_validator("subnet_ids", "security_group_ids", "instance_types", "source_buckets",
+                     mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -228,6 +232,9 @@ class Settings(BaseSettings):
             )
         if self.input_bucket == self.output_bucket:
             raise ValueError(f"{PREFIX}INPUT_BUCKET and {PREFIX}OUTPUT_BUCKET must differ")
+        if own := {self.input_bucket, self.output_bucket} & set(self.source_buckets):
+            # Whoever may name an object there could read what others have sent.
+            raise ValueError(f"{PREFIX}SOURCE_BUCKETS: {min(own)} is the service's own bucket")
         if self.spot and self.warm_pool:
             # EC2 stops a spot instance only under a persistent request, which restarts it by itself.
             raise ValueError(f"{PREFIX}SPOT and {PREFIX}WARM_POOL exclude each other")

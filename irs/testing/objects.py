@@ -110,3 +110,20 @@ class MemoryObjects:
         with self._lock:
             found = sorted((key, o.etag) for key, o in self.stored.items() if key.startswith(folder))
         yield from found
+
+
+class MemoryForeign:
+    """`irs.aws.foreign.Foreign` on objects in memory, each of one version, which is its ETag."""
+
+    def __init__(self, objects: MemoryObjects) -> None:
+        self.objects = objects
+        #: raised by every call
+        self.fails: errors.CloudError | None = None
+
+    def get(self, key: str, *, max_bytes: int, version: str | None = None) -> bytes:
+        """The object's bytes; raises `errors.NotFound`, and `errors.TooLarge` beyond ``max_bytes``."""
+        if self.fails is not None:
+            raise self.fails
+        if version is not None and self.objects.get_tagged(key)[1] != version:
+            raise errors.NotFound("S3 GET: not found", code="NoSuchVersion")
+        return self.objects.get(key, max_bytes=max_bytes)

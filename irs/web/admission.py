@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 import time
 from collections.abc import Callable
 
@@ -20,10 +21,12 @@ from irs.web.waiting import Gate
 #: WSGI environment: the server has asked already, and what it was told.
 ADMITTED, REFUSAL = "irs.admitted", "irs.refusal"
 #: Routes that bring work.
-WORK = frozenset({"/upload", "/v1/images"})
+WORK = frozenset({"/", "/upload", "/v1/images", "/v1/uploads"})
 #: Routes that need no key: a load balancer has none, and a style sheet is no secret.
 OPEN = frozenset({"/healthz", "/readyz"})
 _STATIC = "/static/"
+#: In a request that a client of AWS's has signed (SigV4): ``KEY/date/region/service/aws4_request``.
+_CREDENTIAL = re.compile(r"\bCredential=([^,\s]+)((?:/[^/,\s]+){4})(?:,|\s|$)")
 #: Seconds: the longest ``Retry-After`` that an estimate may give.
 LONGEST = 3600
 
@@ -86,6 +89,11 @@ def _secret(header: Headers) -> tuple[str, bool]:
     scheme, _, value = header("Authorization").strip().partition(" ")
     if scheme.lower() == "bearer":
         return value.strip(), False
+    if scheme.upper() == "AWS4-HMAC-SHA256":
+        # The secret is the id of the access key. Who holds no copy of the key that belongs to it
+        # cannot look at the signature, and like a bearer token it is good without one.
+        found = _CREDENTIAL.search(value)
+        return found[1] if found else "", False
     if scheme.lower() == "basic":
         try:
             decoded = base64.b64decode(value.strip(), validate=True).decode("latin-1")

@@ -12,8 +12,9 @@ from flask import Blueprint, Response, request
 from irs import errors
 from irs.domain import keys
 from irs.domain.jobs import OWN_FAULT, Result, Status
-from irs.web import answers, multipart, preferences
+from irs.web import answers, direct, documents, multipart, preferences
 from irs.web.describing import BINARY, JOB_ID, PREFER, TEXT, Param, describes
+from irs.web.dispatch import Image
 from irs.web.multipart import Upload
 from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
@@ -42,15 +43,20 @@ blueprint = Blueprint("api", __name__, url_prefix="/v1")
     query="?name=test_0.JPEG",
 )
 def submit() -> Response:
-    """One image: a raw body (``?name=`` names it) or a form with one file.
+    """One image: a raw body (``?name=`` names it), a form with one file, or where it is, as JSON.
 
     202 with the job, or with ``Prefer: wait=N`` and a result in time 200 with the result.
     """
     web = services()
     began = time.monotonic()
     wait = preferences.wait(request.headers, default=0.0)
-    with web.gate.enter(), _image() as upload:
-        (outcome,) = web.dispatcher.classify([upload], wait.seconds, client_gone())
+    with web.gate.enter():
+        document = documents.received(request.stream) if request.mimetype == documents.JSON else None
+        if document is not None and "upload" in document:
+            outcome = direct.submit(document, wait.seconds, client_gone())
+        else:
+            with _image(document) as image:
+                (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone())
     web.metrics.seconds.observe(time.monotonic() - began)
     return answers.with_job(_submitted(outcome), [outcome], wait)
 
@@ -65,8 +71,14 @@ def _submitted(outcome: Outcome) -> Response:
 
 
 @contextlib.contextmanager
-def _image() -> Iterator[Upload]:
-    """The request's one image; raises `errors.Refused`."""
+def _image(document: dict[str, Any] | None) -> Iterator[Image]:
+    """The request's one image, of whose body ``document`` was read; raises `errors.Refused`."""
+    if document is not None:
+        if "s3" not in document:
+            raise errors.BadRequest(
+                'say where the image is, {"s3": "s3://bucket/key"} or {"upload": id}')
+        yield services().sources.at(document["s3"], documents.text(document, "name"))
+        return
     limit = services().settings.max_image_bytes
     kind = request.mimetype
     if kind.startswith("image/") or kind == "application/octet-stream":
@@ -80,7 +92,8 @@ def _image() -> Iterator[Upload]:
         return
     if kind and kind != "multipart/form-data":
         raise errors.UnsupportedFormat(
-            "send the image itself as image/*, or one file as multipart/form-data")
+            "send the image itself as image/*, one file as multipart/form-data, or where it is as "
+            "application/json")
     with multipart.received(request.stream, request.content_type, max_bytes=limit,
                             max_files=services().settings.max_files) as files:
         if len(files) != 1:

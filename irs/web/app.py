@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -12,15 +12,30 @@ from werkzeug.exceptions import HTTPException
 from irs import __version__, errors, log
 from irs.aws.queues import Queue
 from irs.settings import Settings
-from irs.web import answers, api, docs, health, metrics, openapi, pages, refusals, stats, uploads
+from irs.web import (
+    answers,
+    api,
+    direct,
+    docs,
+    health,
+    metrics,
+    openapi,
+    pages,
+    refusals,
+    rekognition,
+    stats,
+    uploads,
+)
 from irs.web.admission import ADMITTED, REFUSAL, Admission
-from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send
+from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send, Sign
 from irs.web.dispatch import Dispatcher
 from irs.web.document import Document
 from irs.web.estimates import Estimates
 from irs.web.metrics import Metrics
 from irs.web.probe import Probe
 from irs.web.services import KEY, Services, services
+from irs.web.sources import Bucket, Sources
+from irs.web.staging import Staging
 from irs.web.waiting import Drain, Gate, Waiting
 
 #: No script at all, no style and no picture but our files, no frame around us.
@@ -42,13 +57,14 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
                results: Results | None = None, listener: Announcements | None = None,
                send: Send | None = None, depth: Callable[[], int] | None = None,
                ready: Callable[[], None] | None = None, look: Callable[[], stats.Sight] | None = None,
+               sources: Mapping[str, Bucket] | None = None, sign: Sign | None = None,
                clock: Callable[[], float] = time.monotonic) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
 
     The ports default to the real ones for ``settings``. ``depth`` gives the input queue's
-    visible messages, ``ready`` raises `errors.CloudError` while the cloud cannot be used,
-    ``look`` gives what ``/v1/stats`` tells of queue and fleet, ``clock`` gives seconds for
-    waits and estimates.
+    visible messages, ``sources`` others' buckets by their names, ``sign`` addresses for direct
+    uploads, ``ready`` raises `errors.CloudError` while the cloud cannot be used, ``look`` gives
+    what ``/v1/stats`` tells of queue and fleet, ``clock`` gives seconds for waits and estimates.
     """
     app = Flask("irs.web")
     app.config.update(MAX_CONTENT_LENGTH=uploads.request_limit(settings),
@@ -57,11 +73,12 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     app.jinja_env.globals["version"] = __version__
     app.extensions[KEY] = _services(
         app, settings, clock=clock,
-        cloud=Cloud(settings, objects=objects, results=results, listener=listener, send=send),
+        cloud=Cloud(settings, objects=objects, results=results, listener=listener, send=send,
+                    sources=sources, sign=sign),
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings))
-    for module in (uploads, api, stats, pages, health, metrics, openapi, docs):
+    for module in (uploads, api, direct, rekognition, stats, pages, health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
@@ -88,7 +105,8 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
         estimates=estimates, gate=gate, metrics=counters, waiting=waiting,
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
-        sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE))
+        sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),
+        sources=Sources(settings, cloud.source), staging=Staging(settings, cloud))
 
 
 def _depth(settings: Settings) -> int:

@@ -7,6 +7,7 @@ private reply queue must be the child's own, so nothing is built before it is ne
 from __future__ import annotations
 
 import atexit
+import functools
 import math
 import os
 import threading
@@ -20,7 +21,9 @@ from irs.audit.pending import Keeper, Pending
 from irs.audit.sending import Send, celery_sender
 from irs.audit.sweep import Sweep
 from irs.audit.upkeep import Counts, Upkeep
-from irs.aws.objects import Objects
+from irs.aws import presign
+from irs.aws.foreign import Foreign
+from irs.aws.objects import Entry, Objects
 from irs.aws.queues import Queue
 from irs.broker import shared
 from irs.domain.jobs import Job, Result
@@ -28,6 +31,7 @@ from irs.results.announce import Announcer
 from irs.results.listener import Listener
 from irs.results.store import ResultStore
 from irs.settings import Settings
+from irs.web.sources import Bucket
 
 #: Threads for the files of many-file requests and for looks at the result store; they
 #: wait for the network, and a core serves far more of them than an endpoint likes.
@@ -43,8 +47,18 @@ class ObjectStore(Protocol):
     """The input bucket: `irs.aws.objects.Objects`, as far as the web tier uses it."""
 
     def put(self, key: str, data: bytes, *, content_type: str = ...,
-            metadata: Mapping[str, str] | None = ...) -> None: ...
+            metadata: Mapping[str, str] | None = ..., create: bool = ...) -> str: ...
+    def get(self, key: str, *, max_bytes: int | None = ...) -> bytes: ...
+    def delete(self, key: str) -> None: ...
+    def metadata(self, key: str) -> dict[str, str]: ...
+    def entries(self, prefix: str = ...) -> Iterator[Entry]: ...
     def keys(self, prefix: str = ...) -> Iterator[str]: ...
+
+
+class Sign(Protocol):
+    """`irs.aws.presign.put_url` for the input bucket."""
+
+    def __call__(self, key: str, *, size: int, content_type: str, seconds: int) -> str: ...
 
 
 class Results(Protocol):
@@ -80,8 +94,12 @@ class Cloud:
 
     def __init__(self, settings: Settings, *, objects: ObjectStore | None = None,
                  results: Results | None = None, listener: Announcements | None = None,
-                 send: Send | None = None) -> None:
+                 send: Send | None = None, sources: Mapping[str, Bucket] | None = None,
+                 sign: Sign | None = None) -> None:
         self._settings = settings
+        self._sources = sources
+        #: gives the address for a direct upload
+        self.sign: Sign = sign or functools.partial(presign.put_url, settings, settings.input_bucket)
         self._given = (objects, results, listener, send)
         self._lock = threading.RLock()
         self._forget()
@@ -107,6 +125,10 @@ class Cloud:
             if self._objects is None:
                 self._objects = Objects(self._settings, self._settings.input_bucket)
             return self._objects
+
+    def source(self, name: str) -> Bucket:
+        """A bucket of others."""
+        return Foreign(self._settings, name) if self._sources is None else self._sources[name]
 
     @property
     def results(self) -> Results:

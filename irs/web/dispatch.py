@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 from irs import errors, log
 from irs.domain import images, keys
@@ -13,7 +14,6 @@ from irs.settings import Settings
 from irs.web.cloud import Cloud
 from irs.web.estimates import Estimates
 from irs.web.metrics import Metrics
-from irs.web.multipart import Upload
 from irs.web.outcomes import LOST, LOST_MESSAGE, UNAVAILABLE, Outcome
 from irs.web.waiting import Pending, Waiting
 
@@ -22,6 +22,20 @@ from irs.web.waiting import Pending, Waiting
 STORING = 32
 
 _log = log.get("web")
+
+
+class Image(Protocol):
+    """What is classified: `irs.web.multipart.Upload`, `irs.web.sources.Sourced`, …"""
+
+    #: the job's, where it is settled already; an image is stored under such an id once
+    id: str | None
+
+    @property
+    def name(self) -> str:
+        """Display name."""
+
+    def read(self) -> bytes:
+        """The whole file, of which there is one more in memory; raises `errors.Refused`."""
 
 
 class Dispatcher:
@@ -37,7 +51,7 @@ class Dispatcher:
         self._metrics = metrics
         self._storing = threading.BoundedSemaphore(STORING)
 
-    def classify(self, files: Sequence[Upload], seconds: float,
+    def classify(self, files: Sequence[Image], seconds: float,
                  gone: Callable[[], bool]) -> list[Outcome]:
         """One outcome a file, in order, after at most ``seconds`` of waiting.
 
@@ -51,8 +65,8 @@ class Dispatcher:
         finally:
             for job in pending:
                 job.waiter.close()
-        outcomes = [self._outcome(upload.name, item)
-                    for upload, item in zip(files, submitted, strict=True)]
+        outcomes = [self._outcome(image.name, item)
+                    for image, item in zip(files, submitted, strict=True)]
         for outcome in outcomes:
             if outcome.result is not None:
                 self._estimates.finished()
@@ -60,39 +74,61 @@ class Dispatcher:
             self._metrics.uploads.labels(outcome.kind).inc()
         return outcomes
 
-    def _submit_all(self, files: Sequence[Upload]) -> list[Pending | Outcome]:
+    def _submit_all(self, files: Sequence[Image]) -> list[Pending | Outcome]:
         if len(files) == 1:  # most requests; a pool's thread would only add a switch
             return [self._submit(files[0])]
         return list(self._cloud.pool.map(self._submit, files))
 
-    def _submit(self, upload: Upload) -> Pending | Outcome:
+    def _submit(self, image: Image) -> Pending | Outcome:
         """Validate, store, send; the waiter is there before the task can be done."""
         job = None
         waiter = None
         try:
             with self._storing:
-                data = upload.read()
+                data = image.read()
                 header = images.validate(data, self._limits)
                 listener = self._cloud.listener
-                job = _job(upload.name)
+                job = _job(image)
                 waiter = listener.expect(job.id)
-                self._cloud.objects.put(job.key, data, content_type=f"image/{header.format.lower()}",
-                                        metadata={"name": job.image})
+                self._store(job, data, header.format, create=image.id is not None)
                 del data
             # Before the send, which may be one although its answer is lost.
             self._cloud.upkeep.pending.accepted(job)
             self._cloud.send(job, reply_to=listener.address)
         except errors.Refused as exc:
-            return Outcome(image=upload.name, error=Failure(code=exc.code, message=str(exc)))
+            return Outcome(image=image.name, error=Failure(code=exc.code, message=str(exc)))
         except (errors.CloudError, errors.OutOfMemory) as exc:
             # What was stored stays: a send whose answer was lost may have been a send.
             if waiter is not None:
                 waiter.close()
             _log.warning("job.not_accepted", id=job and job.id, why=str(exc), code=exc.code)
-            return Outcome(image=upload.name, id=job and job.id, error=Failure(
+            return Outcome(image=image.name, id=job and job.id, error=Failure(
                 code=UNAVAILABLE, message="the service cannot take the image now, try again"))
         _log.debug("job.accepted", id=job.id)
         return Pending(job.id, waiter, self._estimates.sent())
+
+    def _store(self, job: Job, data: bytes, kind: str, *, create: bool) -> None:
+        try:
+            self._cloud.objects.put(job.key, data, content_type=f"image/{kind.lower()}",
+                                    metadata={"name": job.image}, create=create)
+        except errors.AlreadyExists:
+            # By another request for the same job, or by ours, whose answer was lost. In doubt
+            # it is sent once more: a task too many has no second result.
+            _log.info("job.stored_already", id=job.id)
+
+    def follow(self, job: Job, seconds: float, gone: Callable[[], bool]) -> Outcome:
+        """The outcome of a job that was accepted before, here or by another process."""
+        result = self._cloud.results.read(job.id)
+        if result is not None:
+            self._cloud.upkeep.pending.done(job.id)
+            return Outcome(image=job.image, id=job.id, result=result)
+        self._cloud.upkeep.pending.adopt(job.id)
+        pending = Pending(job.id, self._cloud.listener.expect(job.id))
+        try:
+            self._waiting.until([pending], seconds, gone)
+        finally:
+            pending.waiter.close()
+        return self._outcome(job.image, pending)
 
     def _outcome(self, name: str, item: Pending | Outcome) -> Outcome:
         if isinstance(item, Outcome):
@@ -104,6 +140,7 @@ class Dispatcher:
         return Outcome(image=name, id=item.id, place=self._estimates.place(item.number))
 
 
-def _job(name: str) -> Job:
-    job_id = keys.new_id()
-    return Job(id=job_id, image=name, key=keys.input_key(job_id, name), received=datetime.now(UTC))
+def _job(image: Image) -> Job:
+    job_id = image.id or keys.new_id()
+    return Job(id=job_id, image=image.name, key=keys.input_key(job_id, image.name),
+               received=datetime.now(UTC))

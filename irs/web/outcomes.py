@@ -13,8 +13,9 @@ from irs.domain.jobs import Failure, Result, Status
 #: HTTP status of a refusal or a stored failure; any other code is the service's own fault.
 _STATUS: dict[str, int] = {
     kind.code: kind.status
-    for kind in (errors.BadRequest, errors.NoFile, errors.TooLarge, errors.UnsupportedFormat,
-                 errors.Undecodable)
+    for kind in (errors.BadRequest, errors.NoFile, errors.BucketNotAllowed, errors.ObjectDenied,
+                 errors.NoSuchObject, errors.NoSuchUpload, errors.NotUploaded, errors.TooLarge,
+                 errors.UnsupportedFormat, errors.Undecodable)
 }
 #: The code of an outcome that the cloud's state caused, not the file.
 UNAVAILABLE = "unavailable"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from irs.web.estimates import Estimates
     from irs.web.metrics import Metrics
     from irs.web.probe import Probe
+    from irs.web.sources import Sources
+    from irs.web.staging import Staging
     from irs.web.stats import Sight
     from irs.web.waiting import Drain, Gate, Waiting
 
@@ -40,6 +42,8 @@ class Services:
     ready: Probe[None]
     #: the same of whoever looks at queue and fleet
     sights: Probe[Sight]
+    sources: Sources
+    staging: Staging
     waiting: Waiting
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from irs.aws import provision
+from irs.aws import clients, provision
 from irs.aws.fleet import Fleet
+from irs.aws.foreign import Foreign
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.settings import Settings
-from irs.testing import FakeClock, MemoryFleet, MemoryObjects, MemoryQueue
+from irs.testing import FakeClock, MemoryFleet, MemoryForeign, MemoryObjects, MemoryQueue
 
 #: Seconds that a real endpoint gets to come round; far above what it takes.
 PATIENCE = 20.0
@@ -36,6 +37,11 @@ class Memory:
 
     def objects(self) -> Any:
         return MemoryObjects(clock=self.clock)
+
+    def foreign(self) -> tuple[Any, Callable[[str, bytes], Any]]:
+        """A bucket of others, and what fills it."""
+        objects = self.objects()
+        return MemoryForeign(objects), objects.put
 
     def fleet(self, cluster: str = "") -> Any:
         return self._fleets.setdefault(cluster, MemoryFleet(clock=self.clock))
@@ -68,6 +74,13 @@ class Endpoint:
     def objects(self) -> Any:
         provision.ensure(self._settings)
         return Objects(self._settings, self._settings.input_bucket)
+
+    def foreign(self) -> tuple[Any, Callable[[str, bytes], Any]]:
+        """A bucket of others, and what fills it."""
+        provision.ensure(self._settings)
+        name = self._settings.input_bucket
+        fill = clients.client(self._settings, "s3").put_object
+        return Foreign(self._settings, name), lambda key, data: fill(Bucket=name, Key=key, Body=data)
 
     def fleet(self, cluster: str = "") -> Any:
         name = f"{self._settings.cluster}{cluster}"

@@ -57,6 +57,7 @@ PARSES = [
     ("IRS_REMOTE_CONTROL", "no", False),
     ("IRS_SUBNET_IDS", "subnet-1, subnet-2,", ("subnet-1", "subnet-2")),
     ("IRS_SECURITY_GROUP_IDS", "sg-1", ("sg-1",)),
+    ("IRS_SOURCE_BUCKETS", "photos,more.photos", ("photos", "more.photos")),
     ("IRS_LOG_LEVEL", "debug", "DEBUG"),
     ("IRS_AWS_ENDPOINT_URL", "http://127.0.0.1:4566/", "http://127.0.0.1:4566"),
     ("IRS_MODEL_DIR", "/var/models", Path("/var/models")),
@@ -77,6 +78,7 @@ REFUSED = [
     ("IRS_MAX_INSTANCES", "0"),
     ("IRS_MAX_INSTANCES", "1.5"),
     ("IRS_MIN_INSTANCES", "-1"),
+    ("IRS_SOURCE_BUCKETS", "photos,s3://more"),
     ("IRS_INPUT_BUCKET", "Upper_Case"),
     ("IRS_INPUT_QUEUE", "a b"),
     ("IRS_INPUT_QUEUE", "x" * 65),
@@ -111,6 +113,8 @@ def test_refuses_in_one_line_that_names_the_variable(
 
 
 CONTRADICTIONS = [
+    ({"IRS_OUTPUT_BUCKET": "results", "IRS_SOURCE_BUCKETS": "photos,results"},
+     ("IRS_SOURCE_BUCKETS", "results")),
     ({"IRS_MIN_INSTANCES": "5", "IRS_MAX_INSTANCES": "4"},
      ("IRS_MIN_INSTANCES (5)", "IRS_MAX_INSTANCES (4)")),
     ({"IRS_INPUT_QUEUE": "same", "IRS_OUTPUT_QUEUE": "same"}, ("IRS_INPUT_QUEUE", "IRS_OUTPUT_QUEUE")),

@@ -52,7 +52,8 @@ def test_a_form_with_two_files_is_refused(service):
 @pytest.mark.parametrize(("body", "kind", "status", "code"), [
     (bytes(100), "image/jpeg", 415, "unsupported_format"),
     (bytes(3000), "image/jpeg", 413, "too_large"),
-    (b"{}", "application/json", 415, "unsupported_format"),
+    (b"{}", "application/json", 400, "bad_request"),
+    (b"{}", "application/xml", 415, "unsupported_format"),
     (b"x", None, 400, "no_file"),
     (b"", "image/png", 400, "no_file"),
     (b"--x", "multipart/form-data; boundary=x", 400, "bad_request"),

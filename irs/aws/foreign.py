@@ -1,0 +1,44 @@
+"""Objects in a bucket that others fill, over boto3.
+
+obstore, which serves our own buckets, takes no key with ``//`` in it or a slash at its end,
+and hears of a bucket's other region only as an error. Others' buckets have both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from irs import errors
+from irs.aws import clients
+from irs.aws.faults import translated
+from irs.settings import Settings
+
+#: Bytes read at a time.
+_CHUNK = 262_144
+
+
+class Foreign:
+    """One bucket, read only. Every method raises `irs.errors.CloudError` and its children."""
+
+    def __init__(self, settings: Settings, bucket: str) -> None:
+        self.bucket = bucket
+        self._settings = settings
+
+    def get(self, key: str, *, max_bytes: int, version: str | None = None) -> bytes:
+        """The object's bytes; raises `errors.NotFound`.
+
+        `errors.TooLarge` beyond ``max_bytes`` comes from the answer's headers, before any of
+        the bytes is read.
+        """
+        client = clients.client(self._settings, "s3")
+        asked = {"Bucket": self.bucket, "Key": key} | ({"VersionId": version} if version else {})
+        with translated(f"S3 GET from {self.bucket}"):
+            answer = client.get_object(**asked)
+            with contextlib.closing(answer["Body"]) as body:
+                size = answer["ContentLength"]
+                if size > max_bytes:
+                    raise errors.TooLarge(f"object of {size} bytes; the limit is {max_bytes}")
+                data = bytearray()
+                for chunk in body.iter_chunks(_CHUNK):
+                    data += chunk
+                return bytes(data)
