@@ -31,13 +31,16 @@ blueprint = Blueprint("api", __name__, url_prefix="/v1")
     tag="images",
     about="The image's bytes as the body, or a form with one file; at most "
           "{settings.max_image_bytes:,} bytes and {settings.max_image_pixels:,} pixels. What the file "
-          "contains tells its format; its name and its type do not matter.",
+          "contains tells its format; its name and its type do not matter. Or, as JSON, where the "
+          "image is: in an allowed bucket of S3, or where `POST /v1/uploads` has let it be put.",
     params=(PREFER, Param(name="name", where="query", schema=TEXT, example="test_0.JPEG",
                           about="The image's name, where it is sent as it is.")),
-    body={"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": "OneFile"},
+    body={"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": "OneFile",
+          "application/json": "InS3 | Uploaded"},
     answers={200: ("The result: `Prefer: wait=N` was sent, and it was there in time.", "Result"),
              202: ("The job, which goes on.", "Queued")},
-    refuses=(errors.NoFile, errors.UnsupportedFormat, errors.Undecodable,
+    refuses=(errors.NoFile, errors.UnsupportedFormat, errors.Undecodable, errors.BucketNotAllowed,
+             errors.ObjectDenied, errors.NoSuchObject, errors.NoSuchUpload, errors.NotUploaded,
              *((500, code) for code in OWN_FAULT), (504, LOST)),
     example="-H 'Content-Type: image/jpeg' -H 'Prefer: wait=10' --data-binary @test_0.JPEG",
     query="?name=test_0.JPEG",

@@ -12,6 +12,7 @@ from irs.audit import uploads
 from irs.domain import keys
 from irs.domain.jobs import Failure, stamp
 from irs.web import answers, documents
+from irs.web.describing import describes
 from irs.web.outcomes import Outcome
 from irs.web.services import services
 
@@ -22,6 +23,17 @@ blueprint = Blueprint("direct", __name__, url_prefix="/v1")
 
 
 @blueprint.post("/uploads")
+@describes(
+    "Announce an image that goes to S3 directly",
+    tag="images",
+    about="The answer says where to PUT the bytes, with which headers, and until when. Then "
+          '`POST /v1/images` with `{{"upload": id}}` makes the job, which has the same id.',
+    body={documents.JSON: "Announced"},
+    answers={201: ("Where to put it.", "Ticket")},
+    headers=("Location",),
+    refuses=(errors.UnsupportedFormat,),
+    example="""-H 'Content-Type: application/json' -d '{"name": "test_0.JPEG", "size": 110000}'""",
+)
 def announce() -> Response:
     """201 with the address for the bytes, and where the job will be once it is asked for."""
     document = documents.received(request.stream)

@@ -228,6 +228,43 @@ class Stats(Model):
         "cost": {"dollars_per_hour": 0.2678, "instance_price": 0.08925}}]})
 
 
+class InS3(Model):
+    """An image that is in S3 already, in a bucket that the service may read."""
+
+    s3: str = Field(description="`s3://bucket/key`.", pattern="^s3://")
+    name: str = may("What to call it; the key's last part where it is not said.")
+
+
+class Uploaded(Model):
+    """An image that its client has put where `POST /v1/uploads` said."""
+
+    upload: str = Field(description="The upload's id, and then the job's.", json_schema_extra=_UUID)
+
+
+class Announced(Model):
+    """An image that will be put into S3."""
+
+    size: int = Field(description="Its bytes, exactly.", ge=1)
+    name: str = may("What to call it.")
+    content_type: str = may("What the PUT will be sent as: `image/…` or `application/octet-stream`, "
+                            "which is what it is where it is not said.")
+
+
+class Ticket(Model):
+    """Where to put an image."""
+
+    id: str = Field(description="The upload's, and then the job's.", json_schema_extra=_UUID)
+    method: Literal["PUT"]
+    url: str = Field(description="Where to send the bytes. Whoever has it may.",
+                     json_schema_extra={"format": "uri"})
+    headers: dict[str, str] = Field(description="To send with them, as they are.")
+    size: int = Field(description="Bytes that must come.", ge=1)
+    expires: str = Field(description="Until when the PUT must have begun.",
+                         json_schema_extra={"format": "date-time"})
+    location: str = Field(description="Where the job will be.",
+                          json_schema_extra={"format": "uri-reference"})
+
+
 class Form(Model):
     """Files of a form. The field is `myfile` by custom; any name works."""
 
