@@ -44,7 +44,7 @@ class Conformity:
             body = b""
         if (body or content) and kind not in content:
             found.append(f"{kind or 'a body of no type'} is not declared")
-        elif content and kind.endswith("json"):
+        elif content and "json" in kind:
             found += self._json(content[kind]["schema"], body)
         return [f"{where}: {fault}" for fault in found]
 

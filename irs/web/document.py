@@ -49,26 +49,32 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Preference-Applied": {"description": "What was granted of `Prefer`.", "schema": TEXT},
     "WWW-Authenticate": {"description": "The schemes that an API key may come in.", "schema": TEXT},
     "ETag": {"description": "For `If-None-Match`.", "schema": TEXT},
+    "Allow": {"description": "The methods that there are.", "schema": TEXT},
 }
 #: Those that come with a status; True: always.
 _BY_STATUS: dict[int, dict[str, bool]] = {
-    202: {"Location": True, "Retry-After": True}, 401: {"WWW-Authenticate": True},
+    202: {"Location": True, "Retry-After": True}, 401: {"WWW-Authenticate": True}, 405: {"Allow": True},
     429: {"Retry-After": True}, 503: {"Retry-After": True, "Location": False},
     504: {"Retry-After": True, "Location": False},
 }
 #: What any request may be told; what one with a body may; what one with a key may.
 _ANY = (errors.RequestTimeout, errors.TooMany, refusals.Status(431), refusals.Status(500),
         errors.Overloaded("", retry_after=1), errors.Unreachable(""))
-_BODY = (errors.BadRequest, errors.TooLarge)
+_BODY = (errors.BadRequest, errors.TooLarge, refusals.Status(501))
 _KEYS = (errors.Unauthorized,)
 _FORMS = (errors.Forbidden,)
+#: What is told where there is no operation; the document names it all the same.
+_NOWHERE = (refusals.Status(404), refusals.Status(405))
+#: Forms of a refusal for people.
+_LINE = {PLAIN: TEXT, HTML: TEXT}
 
 _ABOUT = """\
 Send an image, get its label. `POST /upload` waits and answers with lines, JSON or a page; `/v1` answers \
 with a job, whose result stays at its address.
 
 Errors on `/v1` are problem details (RFC 9457): `code` is for a program and does not change. Elsewhere \
-they are one line, a page for a browser, and problem details for who asks for JSON."""
+they are one line, a page for a browser, and problem details for who asks for JSON. A connection that is \
+ended before its request has come is told why in one line."""
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
@@ -117,6 +123,9 @@ def _tree(app: Flask, settings: Settings) -> dict[str, Any]:
             where = path(rule, operation)
             writer = _Writer(operation, method, where, settings, responses)
             paths.setdefault(where, {})[method.lower()] = writer.operation()
+    for why in _NOWHERE:
+        status, code = refusals.status(why), refusals.code(why)
+        responses[f"{status}-{code}"] = _refusal(status, [code], _LINE, _BY_STATUS.get(status, {}))
     used = {operation["tags"][0] for item in paths.values() for operation in item.values()}
     return {
         "openapi": "3.1.0",
@@ -222,17 +231,12 @@ class _Writer:
 
     def _refusal(self, status: int, codes: list[str]) -> dict[str, Any]:
         """A reference to a response that is told once for all that have the same codes."""
-        forms = {} if self._where.startswith("/v1/") else {PLAIN: TEXT, HTML: TEXT, **self._told.refused_as}
+        forms = {} if self._where.startswith("/v1/") else {**_LINE, **self._told.refused_as}
         headers = self._by_status(status)
         words = (("files", self._told.refused_as), ("line", forms), ("wait", PREFER in self._told.params))
         name = "-".join([str(status), *codes, *(word for word, said in words if said)])
         if name not in self._responses:
-            problem = {"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": {
-                "status": {"const": status}, "code": {"enum": codes}}}]}
-            self._responses[name] = {
-                "description": f"{refusals.phrase(status)}: {', '.join(f'`{code}`' for code in codes)}.",
-                **({"headers": _headers(headers)} if headers else {}),
-                "content": _content({PROBLEM: problem, **forms})}
+            self._responses[name] = _refusal(status, codes, forms, headers)
         return {"$ref": f"#/components/responses/{name}"}
 
     def _curl(self) -> str:
@@ -240,6 +244,16 @@ class _Writer:
         address = re.sub(r"{(\w+)}", lambda match: str(examples[match[1]]), self._where)
         parts = ["curl", self._told.example, f"http://127.0.0.1:8080{address}{self._told.query}"]
         return " ".join(part for part in parts if part)
+
+
+def _refusal(status: int, codes: list[str], forms: Mapping[str, Content],
+             headers: Mapping[str, bool]) -> dict[str, Any]:
+    """A Response Object: problem details with one of the ``codes``, and what else it may be."""
+    problem = {"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": {
+        "status": {"const": status}, "code": {"enum": codes}}}]}
+    return {"description": f"{refusals.phrase(status)}: {', '.join(f'`{code}`' for code in codes)}.",
+            **({"headers": _headers(headers)} if headers else {}),
+            "content": _content({PROBLEM: problem, **forms})}
 
 
 def _headers(names: Mapping[str, bool]) -> dict[str, Any]:
