@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import io
 import re
 
@@ -81,6 +82,25 @@ def test_keys_are_told_of_where_they_are_wanted(make):
     assert 403 in problems(tree, "/v1/images", "post")
     assert 403 not in problems(tree, "/v1/images/{id}", "get")
     assert "security" not in tree["paths"]["/healthz"]["get"]
+
+
+def test_each_scheme_that_it_names_opens_the_door(make):
+    secret = "s" * 20
+    client = make(api_keys=f"anna:{secret}").client
+    ways = {
+        "bearer": {"Authorization": f"Bearer {secret}"},
+        "basic": {"Authorization": "Basic " + base64.b64encode(f"x:{secret}".encode()).decode()},
+        "header": {"X-API-Key": secret},
+    }
+    tree = client.get("/openapi.json", headers=ways["header"]).json
+    schemes = tree["components"]["securitySchemes"]
+    assert schemes.keys() == ways.keys()
+    assert schemes["header"]["name"] == "X-API-Key"
+    for name in schemes:
+        assert client.get("/v1/stats", headers=ways[name]).status_code == 200, name
+    told = client.get("/v1/stats").headers["WWW-Authenticate"].lower()
+    for scheme in schemes.values():
+        assert scheme["type"] == "apiKey" or scheme["scheme"] in told
 
 
 def test_limits_are_those_of_the_settings(make):
