@@ -135,7 +135,8 @@ class Writer:
     def _curl(self) -> str:
         examples = {param.name: param.example for param in self._told.params}
         address = re.sub(r"{(\w+)}", lambda match: str(examples[match[1]]), self._where)
-        parts = ["curl", self._told.example, f"http://127.0.0.1:8080{address}{self._told.query}"]
+        key = "-H 'Authorization: Bearer KEY'" if self._keyed else ""
+        parts = ["curl", key, self._told.example, f"http://127.0.0.1:8080{address}{self._told.query}"]
         return " ".join(part for part in parts if part)
 
 

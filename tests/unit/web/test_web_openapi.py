@@ -82,6 +82,9 @@ def test_keys_are_told_of_where_they_are_wanted(make):
     assert 403 in problems(tree, "/v1/images", "post")
     assert 403 not in problems(tree, "/v1/images/{id}", "get")
     assert "security" not in tree["paths"]["/healthz"]["get"]
+    commands = [tree["paths"][path]["get"]["x-codeSamples"][0]["source"]
+                for path in ("/healthz", "/v1/stats")]
+    assert ["Bearer KEY" in command for command in commands] == [False, True]
 
 
 def test_each_scheme_that_it_names_opens_the_door(make):
