@@ -23,7 +23,7 @@ SECURITY = {
 }
 #: Headers of answers.
 HEADERS: dict[str, dict[str, Any]] = {
-    "Location": {"description": "Where to ask for the job.",
+    "Location": {"description": "Where to ask for it.",
                  "schema": {"type": "string", "format": "uri-reference"}},
     "Retry-After": {"description": "Seconds after which to ask again.",
                     "schema": {"type": "integer", "minimum": 0}},
@@ -34,7 +34,8 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 #: Those that come with a status; True: always.
 BY_STATUS: dict[int, dict[str, bool]] = {
-    202: {"Location": True, "Retry-After": True}, 401: {"WWW-Authenticate": True}, 405: {"Allow": True},
+    201: {"Location": True}, 202: {"Location": False, "Retry-After": False},
+    401: {"WWW-Authenticate": True}, 405: {"Allow": True},
     429: {"Retry-After": True}, 503: {"Retry-After": True, "Location": False},
     504: {"Retry-After": True, "Location": False},
 }

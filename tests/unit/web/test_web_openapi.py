@@ -198,3 +198,9 @@ def test_models_have_a_sentence_for_each_field():
         for name, told in model.model_fields.items():
             kind = str(told.annotation)
             assert told.description or "Literal" in kind or "schemas" in kind, f"{model.__name__}.{name}"
+
+
+def test_the_body_of_a_stream_is_not_looked_at(tree):
+    headers = {"Content-Type": JSON}
+    assert not Conformity(tree).faults("GET", "/v1/images/x", 200, headers, None)
+    assert Conformity(tree).faults("GET", "/v1/images/x", 200, {"Content-Type": "text/csv"}, None)
