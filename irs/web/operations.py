@@ -116,7 +116,7 @@ class Writer:
         found: dict[int, set[str]] = {}
         kinds = [*_ANY, *self._told.refuses, *(_BODY if self._told.body else ())]
         if self._keyed:
-            kinds += [*_KEYS, *(_FORMS if self._method == "POST" else ())]
+            kinds += [*_KEYS, *(_FORMS if self._method != "GET" else ())]
         for kind in kinds:
             status, code = kind if isinstance(kind, tuple) else (refusals.status(kind), refusals.code(kind))
             found.setdefault(status, set()).add(str(code))
