@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 #: Headers that say something of the answer, and so have to be declared.
 TELLING = ("Location", "Retry-After", "Preference-Applied", "WWW-Authenticate", "ETag",
            "Content-Disposition", "Idempotency-Key", "Allow")
+#: Media types of one JSON value; JSON Lines are none.
+JSON = re.compile(r"application/(.+\+)?json|application/x-amz-json-1\.\d")
 
 
 class Conformity:
@@ -26,8 +28,11 @@ class Conformity:
                        for path, item in self._document["paths"].items()]
 
     def faults(self, method: str, path: str, status: int, headers: Mapping[str, str],
-               body: bytes) -> list[str]:
-        """What is wrong with an answer; nothing is, where the document does not know the route."""
+               body: bytes | None) -> list[str]:
+        """What is wrong with an answer; nothing is, where the document does not know the route.
+
+        ``body`` None: there is one, and it is not looked at.
+        """
         operation = next((item[method.lower()] for pattern, item in self._paths
                           if pattern.fullmatch(path) and method.lower() in item), None)
         if operation is None:
@@ -42,9 +47,9 @@ class Conformity:
         content = told.get("content", {})
         if status in (204, 304):  # what a server may make of a body is not sent
             body = b""
-        if (body or content) and kind not in content:
+        if (body != b"" or content) and kind not in content:
             found.append(f"{kind or 'a body of no type'} is not declared")
-        elif content and kind.endswith("json"):
+        elif content and body is not None and JSON.fullmatch(kind):
             found += self._json(content[kind]["schema"], body)
         return [f"{where}: {fault}" for fault in found]
 

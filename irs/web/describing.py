@@ -17,7 +17,7 @@ A route costs a few lines::
 - An answer is a sentence and its content: a model's name in `irs.web.schemas` (``"A | B"`` for
   either), a mapping from media type to one where it is not JSON alone, or None for no body. Names,
   so that the models are imported with the first request for the document. The headers
-  ``Location`` and ``Retry-After`` come with the statuses that have them (`irs.web.document.HEADERS`),
+  ``Location`` and ``Retry-After`` come with the statuses that have them (`irs.web.operations.BY_STATUS`),
   ``Preference-Applied`` comes with `PREFER`; others are named by ``headers``.
 - A refusal is a class of the error tree, or (status, code). What any request may be told
   (401, 408, 429, 431, 500, 503) is added by itself, and to those with a body 400 and 413.

@@ -69,8 +69,9 @@ def _watch(app: Flask, faults: list[str]) -> None:
 
     def look(response: Response) -> Response:
         if request.endpoint != "static" and request.method not in ("HEAD", "OPTIONS"):
+            body = None if response.is_streamed else response.get_data()
             faults.extend(book().faults(request.method, request.path, response.status_code,
-                                        response.headers, response.get_data()))
+                                        response.headers, body))
         return response
 
     app.after_request_funcs[None].insert(0, look)
