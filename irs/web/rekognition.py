@@ -93,7 +93,7 @@ def _answer(outcome: Outcome, wish: Wish) -> Response:
             "ThrottlingException", f"not ready yet, ask again or at {outcome.location}",
             request_id=outcome.id)
     else:
-        labels = [(each.label, 100 * each.confidence) for each in outcome.result.predictions]
+        labels = [(each.label, round(100 * each.confidence, 4)) for each in outcome.result.predictions]
         model = outcome.result.model
         return awsjson.answer({
             "Labels": [{"Name": name, "Confidence": percent, "Instances": [], "Parents": [],
