@@ -22,7 +22,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from irs import errors
 from irs.audit import uploads
-from irs.domain import addresses
+from irs.domain import locations
 from irs.web import awsjson, documents
 from irs.web.dispatch import Image
 from irs.web.multipart import Upload
@@ -93,7 +93,7 @@ def _answer(outcome: Outcome, wish: Wish) -> Response:
             "ThrottlingException", f"not ready yet, ask again or at {outcome.location}",
             request_id=outcome.id)
     else:
-        labels = [(each.label, 100 * each.confidence) for each in outcome.result.predictions]
+        labels = [(each.label, round(100 * each.confidence, 4)) for each in outcome.result.predictions]
         model = outcome.result.model
         return awsjson.answer({
             "Labels": [{"Name": name, "Confidence": percent, "Instances": [], "Parents": [],
@@ -144,10 +144,10 @@ def _in_s3(where: object) -> Image:
     if not isinstance(where, dict):
         raise errors.BadRequest("S3Object has a Bucket and a Name")
     try:
-        address = addresses.address(where.get("Bucket"), where.get("Name"))
+        location = locations.location(where.get("Bucket"), where.get("Name"))
     except ValueError as exc:
         raise errors.BadRequest(f"S3Object: {exc}") from None
-    return services().sources.image(address, version=documents.text(where, "Version"))
+    return services().sources.image(location, version=documents.text(where, "Version"))
 
 
 def _wish(document: dict[str, Any]) -> Wish:

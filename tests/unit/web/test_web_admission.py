@@ -26,12 +26,20 @@ def basic(secret: str) -> str:
     return "Basic " + base64.b64encode(f"anyone:{secret}".encode()).decode()
 
 
+def aws(key_id: str) -> str:
+    return (f"AWS4-HMAC-SHA256 Credential={key_id}/20261125/us-east-1/rekognition/aws4_request, "
+            "SignedHeaders=host;x-amz-date;x-amz-target, Signature=00ff")
+
+
 # -- keys ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("headers", "status"), [
     ({"Authorization": f"Bearer {ME}"}, 200),
     ({"Authorization": f"bearer  {YOU} "}, 200),
     ({"X-API-Key": YOU}, 200),
     ({"Authorization": basic(ME)}, 200),
+    ({"Authorization": aws(ME)}, 200),
+    ({"Authorization": aws(ME[:-1])}, 401),
+    ({"Authorization": "AWS4-HMAC-SHA256 " + "Credential=/" * 2000}, 401),
     ({}, 401),
     ({"X-API-Key": ""}, 401),
     ({"X-API-Key": ME[:-1]}, 401),

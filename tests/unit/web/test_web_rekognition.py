@@ -61,7 +61,7 @@ def test_labels_in_rekognitions_shape(service):
     assert told(answer)["Labels"][0] == {
         "Name": "tench", "Confidence": 90.0, "Instances": [], "Parents": [], "Aliases": [],
         "Categories": []}
-    assert [each["Confidence"] for each in told(answer)["Labels"]] == [90, 22.5, 5.625, 1.40625, 0.3515625]
+    assert [each["Confidence"] for each in told(answer)["Labels"]] == [90, 22.5, 5.625, 1.4062, 0.3516]
     assert told(answer)["LabelModelVersion"] == "efficientnet_lite0 sha256:0123456789ab"
     assert set(told(answer)) == {"Labels", "LabelModelVersion"}
 
