@@ -10,6 +10,7 @@
     │   ├── Unauthorized         401  unauthorized
     │   ├── Forbidden            403  forbidden
     │   ├── RequestTimeout       408  request_timeout
+    │   ├── IdempotencyConflict  409  idempotency_conflict
     │   ├── TooLarge             413  too_large
     │   ├── UnsupportedFormat    415  unsupported_format
     │   ├── Undecodable          422  undecodable
@@ -83,6 +84,13 @@ class RequestTimeout(Refused):
 
     status = 408
     code = "request_timeout"
+
+
+class IdempotencyConflict(Refused):
+    """The idempotency key belongs to another request."""
+
+    status = 409
+    code = "idempotency_conflict"
 
 
 class TooLarge(Refused):

@@ -24,6 +24,8 @@ WORK = frozenset({"/upload", "/v1/images"})
 #: Routes that need no key: a load balancer has none, and a style sheet is no secret.
 OPEN = frozenset({"/healthz", "/readyz"})
 _STATIC = "/static/"
+#: Methods that change nothing.
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Seconds: the longest ``Retry-After`` that an estimate may give.
 LONGEST = 3600
 
@@ -63,11 +65,16 @@ class Admission:
                 "this is no API key of this service" if secret else
                 "send an API key, e.g. curl -H 'Authorization: Bearer KEY'")
         # A browser sends a password that it knows with every page's forms, also another site's.
-        if browser and method == "POST" and header("Sec-Fetch-Site") in ("cross-site", "same-site"):
-            raise errors.Forbidden("a page of another site may not send images with your key")
+        if browser and method not in SAFE and header("Sec-Fetch-Site") in ("cross-site", "same-site"):
+            raise errors.Forbidden("a page of another site may not do this with your key")
         if self._buckets is not None and (seconds := self._buckets.take(name)):
             raise errors.TooMany("more requests than this API key may make, try again later",
                                  retry_after=seconds)
+
+    def client(self, header: Headers) -> str:
+        """The name of the API key that a request came in with; empty where none is wanted."""
+        secret, _ = _secret(header)
+        return (self._keyring.name_of(secret) if self._keyring and secret else None) or ""
 
     def _check_queue(self) -> None:
         if self._max_wait is None:

@@ -10,9 +10,10 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from irs import errors
+from irs.audit import cancelling
 from irs.domain import keys
 from irs.domain.jobs import Result, Status
-from irs.web import answers, multipart, preferences
+from irs.web import answers, idempotency, multipart, preferences
 from irs.web.multipart import Upload
 from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
@@ -28,12 +29,14 @@ def submit() -> Response:
     """One image: a raw body (``?name=`` names it) or a form with one file.
 
     202 with the job, or with ``Prefer: wait=N`` and a result in time 200 with the result.
+    With an ``Idempotency-Key`` that was seen before, the job is the first request's.
     """
     web = services()
     began = time.monotonic()
     wait = preferences.wait(request.headers, default=0.0)
+    keyed = idempotency.of(request.headers, web)
     with web.gate.enter(), _image() as upload:
-        (outcome,) = web.dispatcher.classify([upload], wait.seconds, client_gone())
+        (outcome,) = web.dispatcher.classify([upload], wait.seconds, client_gone(), keyed)
     web.metrics.seconds.observe(time.monotonic() - began)
     return answers.with_job(_submitted(outcome), [outcome], wait)
 
@@ -88,7 +91,7 @@ def status(text: str) -> Response:
         if wait.seconds:
             result = _poll(job_id, wait)
     if result is not None:
-        web.cloud.upkeep.pending.done(job_id)
+        web.cloud.upkeep.pending.done(job_id, result.status)
         response = answers.as_json(result.as_dict())
     elif web.cloud.upkeep.pending.is_lost(job_id):
         response = answers.problem(504, LOST, LOST_MESSAGE, {
@@ -103,6 +106,21 @@ def status(text: str) -> Response:
     if wait.applied:
         response.headers["Preference-Applied"] = wait.applied
     return response
+
+
+@blueprint.delete("/images/<text>")
+def cancel(text: str) -> Response:
+    """End a job that has no result so far; answers with the result, whosever it is."""
+    web = services()
+    try:
+        job_id = keys.parse_id(text)
+    except ValueError:
+        return _unknown()
+    result = cancelling.cancel(job_id, web.cloud.objects, web.cloud.results, web.cloud.announce)
+    if result is None:
+        return _unknown()
+    web.cloud.upkeep.pending.done(job_id, result.status)
+    return answers.as_json(result.as_dict())
 
 
 def _poll(job_id: str, wait: Wait) -> Result | None:

@@ -10,11 +10,12 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from irs import __version__, errors, log
+from irs.audit.sweep import Announce
 from irs.aws.queues import Queue
 from irs.settings import Settings
 from irs.web import answers, api, health, metrics, pages, refusals, uploads
 from irs.web.admission import ADMITTED, REFUSAL, Admission
-from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send
+from irs.web.cloud import Announcements, Cloud, ObjectStore, Records, Results, Send
 from irs.web.dispatch import Dispatcher
 from irs.web.estimates import Estimates
 from irs.web.metrics import Metrics
@@ -39,7 +40,8 @@ _log = log.get("web")
 
 def create_app(settings: Settings, *, objects: ObjectStore | None = None,
                results: Results | None = None, listener: Announcements | None = None,
-               send: Send | None = None, depth: Callable[[], int] | None = None,
+               send: Send | None = None, records: Records | None = None,
+               announce: Announce | None = None, depth: Callable[[], int] | None = None,
                ready: Callable[[], None] | None = None,
                clock: Callable[[], float] = time.monotonic) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
@@ -54,7 +56,8 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     app.extensions[KEY] = _services(
-        settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send),
+        settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send,
+                               records=records, announce=announce),
         depth or functools.partial(_depth, settings), ready or functools.partial(health.look, settings))
     for module in (uploads, api, pages, health, metrics):
         app.register_blueprint(module.blueprint)

@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from irs import errors, log
-from irs.domain import images, keys
+from irs.audit import uploads
+from irs.domain import claims, images, keys
+from irs.domain.claims import Claim
 from irs.domain.jobs import Failure, Job
 from irs.settings import Settings
-from irs.web.cloud import Cloud
+from irs.web.cloud import Cloud, Waiter
 from irs.web.estimates import Estimates
+from irs.web.idempotency import Keyed
 from irs.web.metrics import Metrics
 from irs.web.multipart import Upload
 from irs.web.outcomes import LOST, LOST_MESSAGE, UNAVAILABLE, Outcome
@@ -38,13 +41,14 @@ class Dispatcher:
         self._storing = threading.BoundedSemaphore(STORING)
 
     def classify(self, files: Sequence[Upload], seconds: float,
-                 gone: Callable[[], bool]) -> list[Outcome]:
+                 gone: Callable[[], bool], keyed: Keyed | None = None) -> list[Outcome]:
         """One outcome a file, in order, after at most ``seconds`` of waiting.
 
-        ``gone`` says whether the client has left. What goes wrong with one file is its own
-        outcome; nothing is raised for it.
+        ``gone`` says whether the client has left; ``keyed`` is the idempotency key of a
+        request with one file. What goes wrong with one file is its own outcome; nothing is
+        raised for it.
         """
-        submitted = self._submit_all(files)
+        submitted = [self._submit(files[0], keyed)] if keyed is not None else self._submit_all(files)
         pending = [item for item in submitted if isinstance(item, Pending)]
         try:
             self._waiting.until(pending, seconds, gone)
@@ -53,10 +57,11 @@ class Dispatcher:
                 job.waiter.close()
         outcomes = [self._outcome(upload.name, item)
                     for upload, item in zip(files, submitted, strict=True)]
-        for outcome in outcomes:
+        for item, outcome in zip(submitted, outcomes, strict=True):
             if outcome.result is not None:
-                self._estimates.finished()
-                self._cloud.upkeep.pending.done(outcome.result.id)
+                if isinstance(item, Pending) and item.number is not None:
+                    self._estimates.finished()
+                self._cloud.upkeep.pending.done(outcome.result.id, outcome.result.status)
             self._metrics.uploads.labels(outcome.kind).inc()
         return outcomes
 
@@ -65,7 +70,7 @@ class Dispatcher:
             return [self._submit(files[0])]
         return list(self._cloud.pool.map(self._submit, files))
 
-    def _submit(self, upload: Upload) -> Pending | Outcome:
+    def _submit(self, upload: Upload, keyed: Keyed | None = None) -> Pending | Outcome:
         """Validate, store, send; the waiter is there before the task can be done."""
         job = None
         waiter = None
@@ -74,14 +79,20 @@ class Dispatcher:
                 data = upload.read()
                 header = images.validate(data, self._limits)
                 listener = self._cloud.listener
-                job = _job(upload.name)
+                claim = _claim(upload.name, data, keyed)
+                job = _job(upload.name, claim)
                 waiter = listener.expect(job.id)
-                self._cloud.objects.put(job.key, data, content_type=f"image/{header.format.lower()}",
-                                        metadata={"name": job.image})
+                if claim is not None and self._known(claim, waiter):
+                    return Pending(job.id, waiter)
+                self._cloud.objects.put(
+                    job.key, data, content_type=f"image/{header.format.lower()}",
+                    metadata={uploads.NAME: job.image, uploads.REPLY_TO: listener.address})
                 del data
             # Before the send, which may be one although its answer is lost.
             self._cloud.upkeep.pending.accepted(job)
             self._cloud.send(job, reply_to=listener.address)
+            if keyed is not None:
+                keyed.begun()
         except errors.Refused as exc:
             return Outcome(image=upload.name, error=Failure(code=exc.code, message=str(exc)))
         except (errors.CloudError, errors.OutOfMemory) as exc:
@@ -94,6 +105,15 @@ class Dispatcher:
         _log.debug("job.accepted", id=job.id)
         return Pending(job.id, waiter, self._estimates.sent())
 
+    def _known(self, claim: Claim, waiter: Waiter) -> bool:
+        """Whether there is nothing to do but to wait for what an earlier request has begun."""
+        result = self._cloud.results.read(claim.id)
+        if result is not None:
+            waiter.resolve(result)
+        elif claim.begun:
+            self._cloud.upkeep.pending.adopt(claim.id)
+        return result is not None or claim.begun
+
     def _outcome(self, name: str, item: Pending | Outcome) -> Outcome:
         if isinstance(item, Outcome):
             return item
@@ -104,6 +124,14 @@ class Dispatcher:
         return Outcome(image=name, id=item.id, place=self._estimates.place(item.number))
 
 
-def _job(name: str) -> Job:
-    job_id = keys.new_id()
-    return Job(id=job_id, image=name, key=keys.input_key(job_id, name), received=datetime.now(UTC))
+def _claim(name: str, data: bytes, keyed: Keyed | None) -> Claim | None:
+    """The claim of a request that carries a key, for this image under this name."""
+    if keyed is None:
+        return None
+    return keyed.claim(claims.fingerprint("images", data, name.encode()), keys.new_id())
+
+
+def _job(name: str, claim: Claim | None) -> Job:
+    job_id = claim.id if claim is not None else keys.new_id()
+    return Job(id=job_id, image=name, key=keys.input_key(job_id, name),
+               received=claim.at if claim is not None else datetime.now(UTC))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from irs import settings as settings_module
-from irs.domain.jobs import Job
+from irs.domain.jobs import Job, Result
 from irs.testing import MemoryListener, MemoryObjects, MemoryResults
 from irs.web.app import create_app
 from tests.unit.web.webkit import Service
@@ -23,9 +23,14 @@ def make() -> Iterator[Callable[..., Service]]:
         ports = {name: overrides.pop(name) for name in ("clock",) if name in overrides}
         settings = settings_module.build({"client_wait": 5.0, **overrides})
         objects, results, listener = MemoryObjects(), MemoryResults(), MemoryListener()
+        records = overrides.pop("records", None) or MemoryObjects("out")
 
         def send(job: Job, *, reply_to: str) -> None:
             service.send(job, reply_to=reply_to)
+
+        def announce(result: Result, reply_to: object) -> None:
+            if service.announcing and reply_to == listener.address:
+                listener.announce(result)
 
         def depth() -> int:
             if isinstance(service.depth, Exception):
@@ -37,9 +42,10 @@ def make() -> Iterator[Callable[..., Service]]:
                 raise service.unready
 
         app = create_app(settings, objects=objects, results=results, listener=listener,
-                         send=send, depth=depth, ready=ready, **ports)
+                         send=send, depth=depth, ready=ready, records=records, announce=announce,
+                         **ports)
         service = Service(app=app, settings=settings, objects=objects, results=results,
-                          listener=listener)
+                          listener=listener, records=records)
         made.append(service)
         return service
 
