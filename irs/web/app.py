@@ -13,7 +13,7 @@ from irs import __version__, errors, log
 from irs.audit.sweep import Announce
 from irs.aws.queues import Queue
 from irs.settings import Settings
-from irs.web import answers, api, health, metrics, pages, refusals, uploads
+from irs.web import answers, api, fleet, health, metrics, pages, refusals, uploads
 from irs.web.admission import ADMITTED, REFUSAL, Admission
 from irs.web.cloud import Announcements, Cloud, ObjectStore, Records, Results, Send
 from irs.web.dispatch import Dispatcher
@@ -73,7 +73,9 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
 def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
               depth: Callable[[], int], ready: Callable[[], None]) -> Services:
     drain = Drain(clock)
-    estimates = Estimates(depth, clock, fresh=health.FRESH, patience=health.PATIENCE)
+    estimates = Estimates(
+        depth, clock, fleet=functools.partial(fleet.look, settings, lambda: cloud.records),
+        fresh=health.FRESH, patience=health.PATIENCE)
     gate = Gate(settings.max_waiting, drain, functools.partial(
         estimates.retry_after, waiting=settings.max_waiting))
     counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
