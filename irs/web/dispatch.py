@@ -82,7 +82,7 @@ class Dispatcher:
                 claim = _claim(upload.name, data, keyed)
                 job = _job(upload.name, claim)
                 waiter = listener.expect(job.id)
-                if claim is not None and self._known(claim, waiter):
+                if claim is not None and keyed and keyed.repeats and self._known(claim, waiter):
                     return Pending(job.id, waiter)
                 self._cloud.objects.put(
                     job.key, data, content_type=f"image/{header.format.lower()}",

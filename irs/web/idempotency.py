@@ -57,6 +57,8 @@ class Keyed:
         self._now = now
         self._claim: Claim | None = None
         self._etag = ""
+        #: whether the claim is that of an earlier request
+        self.repeats = False
 
     def claim(self, fingerprint: str, new_id: str) -> Claim:
         """The claim that stands: this request's, for ``new_id``, or that of the first one like it.
@@ -72,7 +74,8 @@ class Keyed:
             found, etag = self._read()
             # Its own id: that of a write whose answer was lost.
             if found is not None and (found.id == new_id or not found.expired(mine.at)):
-                return self._repeats(found, etag or "", fingerprint)
+                self.repeats = found.id != new_id
+                return self._standing(found, etag or "", fingerprint)
             replaces = etag  # None: gone since, by the bucket's rule
         raise errors.Unreachable("the claim of an idempotency key changes all the time")
 
@@ -87,7 +90,7 @@ class Keyed:
             # A repeat does it again, which does no harm.
             _log.info("web.claim_not_marked", id=self._claim.id, why=str(exc))
 
-    def _repeats(self, found: Claim, etag: str, fingerprint: str) -> Claim:
+    def _standing(self, found: Claim, etag: str, fingerprint: str) -> Claim:
         if found.fingerprint != fingerprint:
             raise errors.IdempotencyConflict(
                 f"this {HEADER} belongs to another request: repeat that one as it was, or take another key")

@@ -100,7 +100,7 @@ def test_the_worker_classifies_what_was_repeated_once_and_what_was_cancelled_nev
     repeated = submit(webs[0], photos["coffee"], Idempotency_Key="at-once", Prefer="wait=30")
     assert (repeated.status, repeated.json["label"]) == (200, "espresso")
     queue = Queue(service.settings, service.settings.input_queue)
-    until(lambda: (depth := queue.depth()).visible + depth.in_flight == 0, what="every message is done with")
+    until(lambda: (depth := queue.depth()).visible + depth.in_flight == 0, what="all messages gone")
     assert any(gone in line and '"cancelled"' in line for line in worker.output.splitlines())
     assert results.read(gone).status is Status.CANCELLED
     books = account.audit(Books.of(service.settings))

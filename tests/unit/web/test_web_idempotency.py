@@ -180,6 +180,25 @@ def test_a_claim_that_cannot_be_made_is_503_and_nothing_is_sent(make: Callable[.
         assert not service.objects.stored
 
 
+def test_a_claim_that_may_have_been_made_is_taken_up_by_the_repeat(make: Callable[..., Service]) -> None:
+    plan = FaultPlan().fail("put", 1, AWAY, after=True)
+    service = held(make(records=plan.wrap(MemoryObjects())))
+    assert submit(service).status_code == 503
+    assert not service.sent
+    claim = claim_of(service)
+    assert submit(service).json["id"] == claim.id == service.sent[0].id
+
+
+def test_a_key_costs_two_writes_and_no_look(make: Callable[..., Service],
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = FaultPlan()
+    service = held(make(records=plan.wrap(MemoryObjects())))
+    monkeypatch.setattr(service.results, "read", _raises)
+    service.depth = 0
+    assert submit(service, Prefer="wait=0").status_code == 202
+    assert (plan.calls["put"], plan.calls["get_tagged"]) == (2, 0)
+
+
 def test_a_mark_that_fails_costs_no_answer_and_a_repeat_sends_again(make: Callable[..., Service]) -> None:
     plan = FaultPlan().fail("put", 2, AWAY)
     service = held(make(records=plan.wrap(MemoryObjects())))
