@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,12 @@ from irs.audit.account import Books
 from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
-from irs.domain import journal
+from irs.domain import claims, journal
+from irs.domain.claims import Claim
 from irs.domain.jobs import Status
 from irs.results.store import ResultStore
 from irs.scaler.loop import build
+from irs.testing.proxy import Hang, LoseReply, Proxy, Rule
 from tests.integration.conftest import Answer, Service, Web, until
 
 pytestmark = pytest.mark.integration
@@ -72,6 +76,32 @@ def test_a_repeat_at_any_process_is_the_first_job(service: Service, webs: tuple[
     other = submit(webs[1], photos["rocket"], Idempotency_Key="at-once")
     assert (other.status, other.json["code"]) == (409, "idempotency_conflict")
     assert set(inputs.keys()) - before == {f"{job_id}/a.jpg"}
+
+
+def test_a_process_that_is_killed_between_claim_and_send_leaves_the_rest_to_the_repeat(
+        service: Service, webs: tuple[Web, Web], photos: dict[str, bytes], tmp_path: Path) -> None:
+    settings = service.settings
+    records = Objects(settings, settings.output_bucket)
+    place = claims.key("", "killed")
+    with Proxy(str(settings.aws_endpoint_url)) as proxy, ExitStack() as stack:
+        doomed = Service(settings.model_copy(update={"aws_endpoint_url": proxy.endpoint}),
+                         tmp_path, stack).web()
+        proxy.add(Rule(service="s3", operations={"PutObject"}, target="/requests/", action=LoseReply(),
+                       count=1))
+        assert submit(doomed, photos["coffee"], Idempotency_Key="lost").status == 503
+        made = Claim.from_json(records.get(claims.key("", "lost")))
+        assert submit(doomed, photos["coffee"], Idempotency_Key="lost").json["id"] == made.id
+        proxy.add(Rule(service="s3", operations={"PutObject"}, target=settings.input_bucket, action=Hang()))
+        with ThreadPoolExecutor(1) as pool:
+            cut_off = pool.submit(submit, doomed, photos["coffee"], Idempotency_Key="killed")
+            until(lambda: records.exists(place), what="the claim")
+            doomed.popen.kill()
+            assert isinstance(cut_off.exception(20), OSError)
+    claimed = Claim.from_json(records.get(place))
+    sent = waiting(service)
+    answers = [submit(web, photos["coffee"], Idempotency_Key="killed") for web in webs]
+    assert {(answer.status, answer.json["id"]) for answer in answers} == {(202, claimed.id)}
+    assert waiting(service) == sent + 1
 
 
 def test_who_waits_at_one_process_is_told_that_another_cancelled(
