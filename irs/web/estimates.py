@@ -27,7 +27,7 @@ LOOK = 3.0
 #: Seconds between two looks at the queue beyond which they tell nothing about each other.
 GAP = 10.0
 #: Seconds for which one look at the fleet answers everybody, and for which one may be waited.
-FLEET, FLEET_PATIENCE = 4.0, 0.5
+FLEET, FLEET_PATIENCE = 4.0, 1.0
 #: Seconds of wait from which on it matters at admission who boots.
 LONG = 30.0
 
