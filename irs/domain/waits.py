@@ -17,6 +17,8 @@ from irs.domain.policies.records import Policy
 #: Seconds after which a decision of the scaler says nothing about the fleet any more: it
 #: writes one every few seconds. As much as clocks may disagree.
 STALE = 60.0
+#: Seconds; nothing that is told here takes so long.
+DAY = 86_400.0
 
 
 def seconds(position: int, *, running: float, booting: Sequence[float], service: float,
@@ -71,9 +73,16 @@ class Outlook:
             if at is None or abs(now - at) > timedelta(seconds=stale):
                 return None
             age = (now - at).total_seconds()
-            return cls(
+            found = cls(
                 running=int(decision["ready"]), in_flight=int(decision["in_flight"]),
-                booting=tuple(max(0.0, float(ready) - age) for ready in decision["booting"]),
+                booting=tuple(max(float(ready) - age, 0.0) for ready in decision["booting"]),
                 service=float(decision["service_seconds"] or Policy().service_seconds))
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, OverflowError):
             return None
+        return found if found.sound else None
+
+    @property
+    def sound(self) -> bool:
+        """Whether all of it can be; what is not a number (NaN) cannot."""
+        return (self.running >= 0 and self.in_flight >= 0 and 0 < self.service < DAY
+                and all(0 <= ready < DAY for ready in self.booting))

@@ -27,7 +27,7 @@ def look(settings: Settings, records: Callable[[], Records]) -> Outlook | None:
         raise
     except errors.NotFound:
         return None
-    except (ValueError, errors.TooLarge) as exc:
+    except (ValueError, RecursionError, errors.TooLarge) as exc:
         _log.info("web.journal_unreadable", why=str(exc))
         return None
     # The clocks of two machines: what they disagree on makes an estimate worse, or none.

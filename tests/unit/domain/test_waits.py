@@ -70,7 +70,9 @@ def test_an_old_decision_tells_nothing(off: float) -> None:
 
 @pytest.mark.parametrize("changes", [
     {"at": None}, {"at": "noon"}, {"at": "2026-01-01T12:00:00"}, {"ready": None}, {"booting": None},
-    {"booting": ["x"]}, {"in_flight": "many"}])
+    {"booting": ["x"]}, {"in_flight": "many"}, {"booting": [math.inf]}, {"booting": [math.nan]},
+    {"service_seconds": math.nan}, {"service_seconds": -1}, {"ready": math.inf}, {"ready": -1},
+    {"booting": 7}])
 def test_what_is_no_decision_tells_nothing(changes: dict[str, Any]) -> None:
     assert Outlook.of(DECISION | changes, NOW) is None
     assert Outlook.of({}, NOW) is None

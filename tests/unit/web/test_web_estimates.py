@@ -163,7 +163,8 @@ def test_a_queued_job_has_the_estimate_of_the_scalers_journal(service: Service) 
     assert again.json["estimate_seconds"] == pytest.approx(26, abs=1)
 
 
-@pytest.mark.parametrize("data", [None, b"", b"{}", journal(age=3600), journal(ready="x")])
+@pytest.mark.parametrize("data", [
+    None, b"", b"{}", b"[" * 100_000, b"\xff", journal(age=3600), journal(ready="x")])
 def test_without_a_journal_it_is_as_without_a_scaler(service: Service, data: bytes | None) -> None:
     if data is not None:
         service.records.put("scaler/irs.json", data)
