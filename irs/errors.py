@@ -15,6 +15,7 @@
     │   ├── NoSuchUpload         404  no_such_upload
     │   ├── RequestTimeout       408  request_timeout
     │   ├── NotUploaded          409  not_uploaded
+    │   ├── IdempotencyConflict  409  idempotency_conflict
     │   ├── TooLarge             413  too_large
     │   ├── UnsupportedFormat    415  unsupported_format
     │   ├── Undecodable          422  undecodable
@@ -123,6 +124,13 @@ class NotUploaded(Refused):
 
     status = 409
     code = "not_uploaded"
+
+
+class IdempotencyConflict(Refused):
+    """The idempotency key belongs to another request."""
+
+    status = 409
+    code = "idempotency_conflict"
 
 
 class TooLarge(Refused):

@@ -27,6 +27,8 @@ OPEN = frozenset({"/healthz", "/readyz"})
 _STATIC = "/static/"
 #: In a request that a client of AWS's has signed (SigV4): ``KEY/date/region/service/aws4_request``.
 _CREDENTIAL = re.compile(r"\bCredential=([^,\s]+)((?:/[^/,\s]+){4})(?:,|\s|$)")
+#: Methods that change nothing.
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Seconds: the longest ``Retry-After`` that an estimate may give.
 LONGEST = 3600
 
@@ -66,11 +68,16 @@ class Admission:
                 "this is no API key of this service" if secret else
                 "send an API key, e.g. curl -H 'Authorization: Bearer KEY'")
         # A browser sends a password that it knows with every page's forms, also another site's.
-        if browser and method == "POST" and header("Sec-Fetch-Site") in ("cross-site", "same-site"):
-            raise errors.Forbidden("a page of another site may not send images with your key")
+        if browser and method not in SAFE and header("Sec-Fetch-Site") in ("cross-site", "same-site"):
+            raise errors.Forbidden("a page of another site may not do this with your key")
         if self._buckets is not None and (seconds := self._buckets.take(name)):
             raise errors.TooMany("more requests than this API key may make, try again later",
                                  retry_after=seconds)
+
+    def client(self, header: Headers) -> str:
+        """The name of the API key that a request came in with; empty where none is wanted."""
+        secret, _ = _secret(header)
+        return (self._keyring.name_of(secret) if self._keyring and secret else None) or ""
 
     def _check_queue(self) -> None:
         if self._max_wait is None:

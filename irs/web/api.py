@@ -10,13 +10,14 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from irs import errors
+from irs.audit import cancelling
 from irs.domain import keys
 from irs.domain.jobs import OWN_FAULT, Result, Status
-from irs.web import answers, direct, documents, multipart, preferences
-from irs.web.describing import BINARY, JOB_ID, PREFER, TEXT, Param, describes
+from irs.web import answers, direct, documents, idempotency, multipart, preferences
+from irs.web.describing import BINARY, IDEMPOTENCY_KEY, JOB_ID, PREFER, TEXT, Param, describes
 from irs.web.dispatch import Image
 from irs.web.multipart import Upload
-from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome, place_dict
+from irs.web.outcomes import CANCELLED, LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
 from irs.web.services import services
 from irs.web.uploads import client_gone
@@ -33,15 +34,16 @@ blueprint = Blueprint("api", __name__, url_prefix="/v1")
           "{settings.max_image_bytes:,} bytes and {settings.max_image_pixels:,} pixels. What the file "
           "contains tells its format; its name and its type do not matter. Or, as JSON, where the "
           "image is: in an allowed bucket of S3, or where `POST /v1/uploads` has let it be put.",
-    params=(PREFER, Param(name="name", where="query", schema=TEXT, example="test_0.JPEG",
-                          about="The image's name, where it is sent as it is.")),
+    params=(PREFER, IDEMPOTENCY_KEY, Param(name="name", where="query", schema=TEXT, example="test_0.JPEG",
+                                           about="The image's name, where it is sent as it is.")),
     body={"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": "OneFile",
           "application/json": "InS3 | Uploaded"},
     answers={200: ("The result: `Prefer: wait=N` was sent, and it was there in time.", "Result"),
              202: ("The job, which goes on.", "Queued")},
     refuses=(errors.NoFile, errors.UnsupportedFormat, errors.Undecodable, errors.BucketNotAllowed,
              errors.ObjectDenied, errors.NoSuchObject, errors.NoSuchUpload, errors.NotUploaded,
-             *((500, code) for code in OWN_FAULT), (504, LOST)),
+             errors.IdempotencyConflict, (410, CANCELLED.code), *((500, code) for code in OWN_FAULT),
+             (504, LOST)),
     example="-H 'Content-Type: image/jpeg' -H 'Prefer: wait=10' --data-binary @test_0.JPEG",
     query="?name=test_0.JPEG",
 )
@@ -49,17 +51,19 @@ def submit() -> Response:
     """One image: a raw body (``?name=`` names it), a form with one file, or where it is, as JSON.
 
     202 with the job, or with ``Prefer: wait=N`` and a result in time 200 with the result.
+    With an ``Idempotency-Key`` that was seen before, the job is the first request's.
     """
     web = services()
     began = time.monotonic()
     wait = preferences.wait(request.headers, default=0.0)
+    keyed = idempotency.of(request.headers, web)
     with web.gate.enter():
         document = documents.received(request.stream) if request.mimetype == documents.JSON else None
         if document is not None and "upload" in document:
             outcome = direct.submit(document, wait.seconds, client_gone())
         else:
             with _image(document) as image:
-                (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone())
+                (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone(), keyed)
     web.metrics.seconds.observe(time.monotonic() - began)
     return answers.with_job(_submitted(outcome), [outcome], wait)
 
@@ -132,7 +136,7 @@ def status(text: str) -> Response:
         if wait.seconds:
             result = _poll(job_id, wait)
     if result is not None:
-        web.cloud.upkeep.pending.done(job_id)
+        web.cloud.upkeep.pending.done(job_id, result.status)
         response = answers.as_json(result.as_dict())
     elif web.cloud.upkeep.pending.is_lost(job_id):
         response = answers.problem(504, LOST, LOST_MESSAGE, {
@@ -147,6 +151,31 @@ def status(text: str) -> Response:
     if wait.applied:
         response.headers["Preference-Applied"] = wait.applied
     return response
+
+
+@blueprint.delete("/images/<text>")
+@describes(
+    "Cancel a job",
+    tag="images",
+    about="A job that has no result ends as `cancelled`, and its image is deleted; one that has a "
+          "result keeps it. The answer is the result, whichever it is.",
+    params=(JOB_ID,),
+    answers={200: ("The job's result, which does not change any more.", "Result")},
+    refuses=((404, Status.UNKNOWN),),
+    example="-X DELETE",
+)
+def cancel(text: str) -> Response:
+    """End a job that has no result so far; answers with the result, whosever it is."""
+    web = services()
+    try:
+        job_id = keys.parse_id(text)
+    except ValueError:
+        return _unknown()
+    result = cancelling.cancel(job_id, web.cloud.objects, web.cloud.results, web.cloud.announce)
+    if result is None:
+        return _unknown()
+    web.cloud.upkeep.pending.done(job_id, result.status)
+    return answers.as_json(result.as_dict())
 
 
 def _poll(job_id: str, wait: Wait) -> Result | None:

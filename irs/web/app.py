@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -17,6 +18,7 @@ from irs.web import (
     api,
     direct,
     docs,
+    fleet,
     health,
     metrics,
     openapi,
@@ -27,14 +29,14 @@ from irs.web import (
     uploads,
 )
 from irs.web.admission import ADMITTED, REFUSAL, Admission
-from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send, Sign
+from irs.web.cloud import Cloud
 from irs.web.dispatch import Dispatcher
 from irs.web.document import Document
 from irs.web.estimates import Estimates
 from irs.web.metrics import Metrics
 from irs.web.probe import Probe
 from irs.web.services import KEY, Services, services
-from irs.web.sources import Bucket, Sources
+from irs.web.sources import Sources
 from irs.web.staging import Staging
 from irs.web.waiting import Drain, Gate, Waiting
 
@@ -53,18 +55,15 @@ _STATIC_AGE = 86_400
 _log = log.get("web")
 
 
-def create_app(settings: Settings, *, objects: ObjectStore | None = None,
-               results: Results | None = None, listener: Announcements | None = None,
-               send: Send | None = None, depth: Callable[[], int] | None = None,
+def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
                ready: Callable[[], None] | None = None, look: Callable[[], stats.Sight] | None = None,
-               sources: Mapping[str, Bucket] | None = None, sign: Sign | None = None,
-               clock: Callable[[], float] = time.monotonic) -> Flask:
+               clock: Callable[[], float] = time.monotonic, **ports: Any) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
 
     The ports default to the real ones for ``settings``. ``depth`` gives the input queue's
-    visible messages, ``sources`` others' buckets by their names, ``sign`` addresses for direct
-    uploads, ``ready`` raises `errors.CloudError` while the cloud cannot be used, ``look`` gives
-    what ``/v1/stats`` tells of queue and fleet, ``clock`` gives seconds for waits and estimates.
+    visible messages, ``ready`` raises `errors.CloudError` while the cloud cannot be used,
+    ``look`` gives what ``/v1/stats`` tells of queue and fleet, ``clock`` gives seconds for waits
+    and estimates; ``ports`` are those of `irs.web.cloud.Cloud`, by their names.
     """
     app = Flask("irs.web")
     app.config.update(MAX_CONTENT_LENGTH=uploads.request_limit(settings),
@@ -72,9 +71,7 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     app.extensions[KEY] = _services(
-        app, settings, clock=clock,
-        cloud=Cloud(settings, objects=objects, results=results, listener=listener, send=send,
-                    sources=sources, sign=sign),
+        app, settings, clock=clock, cloud=Cloud(settings, **ports),
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings))
@@ -93,7 +90,9 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
               depth: Callable[[], int], ready: Callable[[], None],
               look: Callable[[], stats.Sight]) -> Services:
     drain = Drain(clock)
-    estimates = Estimates(depth, clock, fresh=health.FRESH, patience=health.PATIENCE)
+    estimates = Estimates(
+        depth, clock, fleet=functools.partial(fleet.look, settings, lambda: cloud.records),
+        fresh=health.FRESH, patience=health.PATIENCE)
     gate = Gate(settings.max_waiting, drain, functools.partial(
         estimates.retry_after, waiting=settings.max_waiting))
     counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,

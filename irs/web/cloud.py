@@ -19,7 +19,7 @@ from typing import Protocol
 from irs import errors, log
 from irs.audit.pending import Keeper, Pending
 from irs.audit.sending import Send, celery_sender
-from irs.audit.sweep import Sweep
+from irs.audit.sweep import Announce, Sweep
 from irs.audit.upkeep import Counts, Upkeep
 from irs.aws import presign
 from irs.aws.foreign import Foreign
@@ -55,6 +55,15 @@ class ObjectStore(Protocol):
     def keys(self, prefix: str = ...) -> Iterator[str]: ...
 
 
+class Records(Protocol):
+    """What the output bucket holds beside results: `irs.aws.objects.Objects`."""
+
+    def put(self, key: str, data: bytes, *, content_type: str = ..., create: bool = ...,
+            replaces: str | None = ...) -> str: ...
+    def get(self, key: str, *, max_bytes: int | None = ...) -> bytes: ...
+    def get_tagged(self, key: str) -> tuple[bytes, str]: ...
+
+
 class Sign(Protocol):
     """`irs.aws.presign.put_url` for the input bucket."""
 
@@ -65,6 +74,7 @@ class Results(Protocol):
     """The output bucket: `irs.results.store.ResultStore`, as far as the web tier uses it."""
 
     def read(self, job_id: str) -> Result | None: ...
+    def write(self, result: Result) -> Result: ...
 
 
 class Waiter(Protocol):
@@ -94,19 +104,22 @@ class Cloud:
 
     def __init__(self, settings: Settings, *, objects: ObjectStore | None = None,
                  results: Results | None = None, listener: Announcements | None = None,
-                 send: Send | None = None, sources: Mapping[str, Bucket] | None = None,
+                 send: Send | None = None, records: Records | None = None,
+                 announce: Announce | None = None, sources: Mapping[str, Bucket] | None = None,
                  sign: Sign | None = None) -> None:
         self._settings = settings
         self._sources = sources
         #: gives the address for a direct upload
         self.sign: Sign = sign or functools.partial(presign.put_url, settings, settings.input_bucket)
         self._given = (objects, results, listener, send)
+        self._beside = (records, announce)
         self._lock = threading.RLock()
         self._forget()
 
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._objects, self._results, self._listener, self._send = self._given
+        self._records, self._announce = self._beside
         self._pool: ThreadPoolExecutor | None = None
         self._upkeep: Upkeep | None = None
         self._started = False
@@ -140,6 +153,24 @@ class Cloud:
             return self._results
 
     @property
+    def records(self) -> Records:
+        """The output bucket, for what it holds beside results."""
+        self._mine()
+        with self._lock:
+            if self._records is None:
+                self._records = Objects(self._settings, self._settings.output_bucket)
+            return self._records
+
+    @property
+    def announce(self) -> Announce:
+        """Tells whoever waits of a result that no worker announces."""
+        self._mine()
+        with self._lock:
+            if self._announce is None:
+                self._announce = Announcer(self._settings).announce
+            return self._announce
+
+    @property
     def pool(self) -> ThreadPoolExecutor:
         """Threads for calls that a request makes side by side."""
         self._mine()
@@ -168,7 +199,7 @@ class Cloud:
                 raise self._failed[1]
             if self._listener is None:
                 self._listener = listener = Listener(
-                    self._settings, told=lambda result: self.upkeep.pending.done(result.id))
+                    self._settings, told=lambda result: self.upkeep.pending.done(result.id, result.status))
                 shared.watch(lambda: listener.waiting)
             if not self._started:
                 try:
@@ -200,7 +231,7 @@ class Cloud:
     def _keepers(self) -> tuple[Queue, Keeper, Sweep]:
         settings = self._settings
         inputs, results = Objects(settings, settings.input_bucket), ResultStore(settings)
-        announce = Announcer(settings).announce
+        announce = self.announce
         return Queue(settings, settings.input_queue), Keeper(
             inputs=inputs, results=results, announce=announce, send=self._send_again,
         ), Sweep(Queue(settings, settings.dead_letter_queue), results, announce,

@@ -66,6 +66,12 @@ PREFER = Param(
     about="`wait=N`: how many seconds the request may wait for the result; `respond-async`: "
           "none (RFC 7240). What was granted is in `Preference-Applied`; what does not parse is ignored.")
 
+IDEMPOTENCY_KEY = Param(
+    name="Idempotency-Key", where="header",
+    schema={"type": "string", "pattern": "^[!-~]{1,255}$"},
+    about="Of the client's making. A repeat with the same key and content within 24 hours is the "
+          "first request's job; with other content it is refused.")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:

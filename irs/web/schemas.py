@@ -231,7 +231,7 @@ class Stats(Model):
 class InS3(Model):
     """An image that is in S3 already, in a bucket that the service may read."""
 
-    s3: str = Field(description="`s3://bucket/key`.", pattern="^s3://")
+    s3: str = Field(description="`s3://bucket/key`.", pattern="^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/]+$")
     name: str = may("What to call it; the key's last part where it is not said.")
 
 

@@ -12,7 +12,7 @@ from irs.domain.jobs import OWN_FAULT
 from irs.settings import Settings
 from irs.web import answers, multipart, preferences
 from irs.web.describing import PREFER, TEXT, describes
-from irs.web.outcomes import LOST
+from irs.web.outcomes import CANCELLED, LOST
 from irs.web.services import services
 
 #: Bytes of one part's headers and boundary, counted towards a request's limit.
@@ -55,7 +55,7 @@ def client_gone() -> Callable[[], bool]:
     answers={200: ("Each file has its outcome, and at least one its label.", ANSWERS),
              202: ("Something is not ready within the wait; the job goes on.", ANSWERS)},
     refuses=(errors.NoFile, errors.UnsupportedFormat, errors.Undecodable,
-             *((500, code) for code in OWN_FAULT), (504, LOST)),
+             (410, CANCELLED.code), *((500, code) for code in OWN_FAULT), (504, LOST)),
     refused_as=ANSWERS,
     example="-F myfile=@test_0.JPEG",
 )

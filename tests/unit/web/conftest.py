@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, Response, request
 
 from irs import settings as settings_module
-from irs.domain.jobs import Job
+from irs.domain.jobs import Job, Result
 from irs.testing import MemoryListener, MemoryObjects, MemoryResults
 from irs.web.app import create_app
 from irs.web.stats import Sight
@@ -30,9 +30,14 @@ def make() -> Iterator[Callable[..., Service]]:
         ports = {name: overrides.pop(name) for name in ("clock", "sources", "sign") if name in overrides}
         settings = settings_module.build({"client_wait": 5.0, **overrides})
         objects, results, listener = MemoryObjects(), MemoryResults(), MemoryListener()
+        records = overrides.pop("records", None) or MemoryObjects("out")
 
         def send(job: Job, *, reply_to: str) -> None:
             service.send(job, reply_to=reply_to)
+
+        def announce(result: Result, reply_to: object) -> None:
+            if service.announcing and reply_to == listener.address:
+                listener.announce(result)
 
         def depth() -> int:
             if isinstance(service.depth, Exception):
@@ -50,9 +55,10 @@ def make() -> Iterator[Callable[..., Service]]:
             return service.sight
 
         app = create_app(settings, objects=objects, results=results, listener=listener,
-                         send=send, depth=depth, ready=ready, look=look, **ports)
+                         send=send, depth=depth, ready=ready, look=look, records=records,
+                         announce=announce, **ports)
         service = Service(app=app, settings=settings, objects=objects, results=results,
-                          listener=listener)
+                          listener=listener, records=records)
         made.append(service)
         _watch(app, faults)
         return service

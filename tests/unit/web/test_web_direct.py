@@ -120,7 +120,7 @@ def test_an_upload_becomes_the_job_of_its_id_and_leaves_nothing_behind(service):
     assert answer.json["result"] == "(tiger shark, tench)"
     stored = service.objects.stored[f"{upload_id}/tiger_shark.JPEG"]
     assert (stored.data, stored.content_type, stored.metadata) == (
-        picture(), "image/jpeg", {"name": "tiger shark.JPEG"})
+        picture(), "image/jpeg", {"name": "tiger shark.JPEG", "reply-to": service.listener.address})
     assert not left(service)
     assert service.client.get(f"/v1/images/{upload_id}").json["label"] == "tench"
 

@@ -55,6 +55,8 @@ class Service:
     objects: MemoryObjects
     results: MemoryResults
     listener: MemoryListener
+    #: the output bucket, but for the results
+    records: MemoryObjects
     #: jobs sent, in order
     sent: list[Job] = field(default_factory=list)
     #: what the worker makes of a job; None: it does not get to it
