@@ -27,6 +27,7 @@ from irs.web.operations import BY_STATUS, HEADERS, LINE, SECURITY, Writer, refus
 TAGS = {
     "images": "One image, as a job: for programs.",
     "batches": "Many images at once.",
+    "rekognition": "For programs that speak to Amazon Rekognition.",
     "upload": "Images in, labels out: for people, scripts and forms.",
     "service": "How the service stands.",
     "pages": "For people.",

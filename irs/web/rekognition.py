@@ -24,6 +24,7 @@ from irs import errors
 from irs.audit import uploads
 from irs.domain import locations
 from irs.web import awsjson, documents
+from irs.web.describing import describes
 from irs.web.dispatch import Image
 from irs.web.multipart import Upload
 from irs.web.outcomes import Outcome
@@ -59,6 +60,17 @@ class Wish:
 
 
 @blueprint.post("/")
+@describes(
+    "Amazon Rekognition's DetectLabels",
+    tag="rekognition",
+    about="For clients of Amazon Rekognition as they are: `X-Amz-Target` names the operation. Without "
+          "it the method is not allowed here.",
+    body={awsjson.KIND: {"type": "object"}},
+    answers={200: ("The labels, in Rekognition's form.", {awsjson.KIND: {"type": "object"}})},
+    refuses=((405, "method_not_allowed"),),
+    refused_as={awsjson.KIND: {"type": "object"}},
+    example="-H 'X-Amz-Target: RekognitionService.DetectLabels' --data @request.json",
+)
 def call() -> Response:
     """DetectLabels; any other operation is refused, and a request that is none of AWS's too."""
     target = request.headers.get(awsjson.TARGET)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from irs.web import schemas
 
 #: Seconds for which one look at the cloud answers everybody who asks.
-FRESH = 2.0
+FRESH = 1.0
 
 _log = log.get("web")
 
@@ -64,8 +64,8 @@ def _decision(settings: Settings) -> Mapping[str, Any]:
     "How the service stands",
     tag="service",
     about="The queue and the fleet are everybody's, `process` is the web process that answers. "
-          "Everybody who asks within two seconds gets the same look at the cloud.",
-    answers={200: ("Now, or up to two seconds ago.", "Stats")},
+          "Everybody who asks within a second gets the same look at the cloud.",
+    answers={200: ("Now, or up to a second ago.", "Stats")},
 )
 def stats() -> Response:
     """Queue, fleet, this process, and what the fleet costs."""

@@ -75,7 +75,7 @@ def test_everybody_shares_one_look(service):
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: service.client.get("/v1/stats").status_code, range(100)))
     assert answers == [200] * 100
-    assert service.looks < 10  # one each two seconds, however slow the machine
+    assert service.looks < 20  # one each second, however slow the machine
 
 
 def test_a_cloud_that_cannot_be_reached_is_503(service):
