@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import re
 import time
 from collections.abc import Callable
 
@@ -25,10 +24,11 @@ WORK = frozenset({"/", "/upload", "/v1/images", "/v1/uploads"})
 #: Routes that need no key: a load balancer has none, and a style sheet is no secret.
 OPEN = frozenset({"/healthz", "/readyz"})
 _STATIC = "/static/"
-#: In a request that a client of AWS's has signed (SigV4): ``KEY/date/region/service/aws4_request``.
-_CREDENTIAL = re.compile(r"\bCredential=([^,\s]+)((?:/[^/,\s]+){4})(?:,|\s|$)")
 #: Methods that change nothing.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+#: The scheme of a request that a client of AWS's has signed (SigV4), in which
+#: ``Credential=KEY/date/region/service/aws4_request`` is one of three, with commas between.
+_SIGNED, _CREDENTIAL = "AWS4-HMAC-SHA256", "Credential"
 #: Seconds: the longest ``Retry-After`` that an estimate may give.
 LONGEST = 3600
 
@@ -96,11 +96,8 @@ def _secret(header: Headers) -> tuple[str, bool]:
     scheme, _, value = header("Authorization").strip().partition(" ")
     if scheme.lower() == "bearer":
         return value.strip(), False
-    if scheme.upper() == "AWS4-HMAC-SHA256":
-        # The secret is the id of the access key. Who holds no copy of the key that belongs to it
-        # cannot look at the signature, and like a bearer token it is good without one.
-        found = _CREDENTIAL.search(value)
-        return found[1] if found else "", False
+    if scheme.upper() == _SIGNED:
+        return _access_key(value), False
     if scheme.lower() == "basic":
         try:
             decoded = base64.b64decode(value.strip(), validate=True).decode("latin-1")
@@ -108,3 +105,17 @@ def _secret(header: Headers) -> tuple[str, bool]:
             return "", True
         return decoded.partition(":")[2], True
     return "", False
+
+
+def _access_key(signed: str) -> str:
+    """The id of the access key of a signed request, or nothing; it is the secret.
+
+    Who holds no copy of the key that belongs to it cannot look at the signature, and like a
+    bearer token it is good without one.
+    """
+    for part in signed.split(","):
+        name, _, credential = part.strip().partition("=")
+        if name == _CREDENTIAL:
+            key, *scope = credential.rsplit("/", 4)
+            return key if len(scope) == 4 and all(scope) else ""
+    return ""

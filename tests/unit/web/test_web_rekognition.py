@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -125,6 +126,43 @@ def test_a_refusal_is_one_of_rekognitions(make, photos, document, kind):
     service = make(source_buckets=("photos",), sources={"photos": photos}, max_image_bytes=2000)
     assert refusal(detect(service, document)) == (400, kind)
     assert not service.sent
+
+
+def test_a_body_of_nothing_but_structure_is_not_built(make):
+    service = make(max_image_bytes=1_000_000)
+    body = b'{"Image": [' + b"{}," * 300_000 + b"{}]}"
+    tracemalloc.start()
+    try:
+        answer = detect(service, body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refusal(answer) == (400, "ImageTooLargeException")
+    assert peak < 4 * len(body)
+
+
+@pytest.mark.parametrize("body", [
+    b'{"MinConfidence": 0, "Image": {"Bytes": "%s"}}',
+    b'{"Image":{"Bytes":"%s"},"MinConfidence":0}',
+    b'{"Image" : {"Bytes"\n:\t"%s" } ,"MinConfidence": 0}',
+    # The word alone, in another member's name and value; the same member twice: the last counts.
+    b'{"Other": {"Bytes": "x"}, "Image": {"Bytes": "%s"}, "MinConfidence": 0}',
+    b'{"Other": "\\"Bytes\\": \\"", "Image": {"Bytes": "%s"}, "MinConfidence": 0}',
+    b'{"Image": {"Bytes": "x", "Bytes": "%s"}, "MinConfidence": 0}',
+])
+def test_however_the_json_is_written(service, body):
+    encoded = base64.b64encode(picture())
+    assert b"/" in encoded
+    for text in (encoded, encoded.replace(b"/", b"\\/")):
+        assert detect(service, body % text).status_code == 200
+        assert service.objects.stored[service.sent[-1].key].data == picture()
+
+
+@pytest.mark.parametrize("body", [
+    b'{"Image": {"Bytes": "*"}}', b'{"Other": {"Bytes": "eA=="}, "Image": {"Bytes": ""}}',
+    b'{"Image": {"Bytes": "eA=="', b'{"Image": {"Bytes": "eA==', b'{"Image": {"Bytes": "', b'"Bytes": "'])
+def test_what_is_cut_out_does_not_mend_the_rest(service, body):
+    assert refusal(detect(service, body)) == (400, "InvalidParameterException")
 
 
 def test_numbers_that_are_none_are_refused(service):
