@@ -8,12 +8,14 @@ BIN := .venv/bin
 READY = @command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; name one: make PYTHON=python3.12 $@" >&2; exit 2; }; \
 	exec $(PYTHON) scripts/bootstrap.py
 
-.PHONY: help up test faults lint bench audit venv clean
+.PHONY: help up test faults fuzz lint bench audit venv clean
 
 help:
 	@echo "make up      install, then start cloud, web tier and scaler here; Ctrl-C stops them"
 	@echo "make test    install, then lint and run every test; one file: make test ARGS=tests/unit/test_cli.py"
 	@echo "make faults  install, then every fault of docs/reliability.md, a line each; pairs of them: make faults ARGS='--pairs-minutes 10'"
+	@echo "make fuzz    install, then thousands of made-up requests from the OpenAPI document; more, others:"
+	@echo "             make fuzz ARGS='--examples 1000 --fuzz-seed 7'"
 	@echo "make lint    install, then lint"
 	@echo "make bench   install, then compare scaling policies: make bench ARGS='--traces DIR' (docs/scaling.md);"
 	@echo "             another benchmark of bench/: make bench BENCH=efficiency (docs/speed.md)"
@@ -29,6 +31,9 @@ test: lint
 
 faults:
 	$(READY) $(BIN)/python -m pytest -q tests/faults --matrix $(ARGS)
+
+fuzz:
+	$(READY) $(BIN)/python -m pytest -q tests/integration/test_openapi.py --timeout 3600 --examples 200 $(ARGS)
 
 lint:
 	$(READY) $(BIN)/ruff check

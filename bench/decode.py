@@ -1,13 +1,19 @@
-"""What the largest images that are taken cost a worker: memory of many at once, time of one.
+"""What decoding costs a worker: photographs of two usual sizes, and the largest images taken.
 
-``python bench/decode.py`` prints, for each format, seconds for one decode alone, the slowest
-of 40 in 16 threads, the time for all, and how far the process's memory rose above its start.
-The images are noise; each kind is decoded in a process of its own, set up as a worker is.
+``python bench/decode.py [PHOTO…]`` prints the milliseconds from a JPEG's bytes to the model's
+pixels, the median over the photographs (scikit-image's without any), scaled to each of `SIZES`;
+exit code 1 where that takes longer than it should.
+
+With ``--largest`` it prints, for each format, seconds for one decode alone, the slowest of 40
+in 16 threads, the time for all, and how far the process's memory rose above its start. Those
+images are noise; each kind is decoded in a process of its own, set up as a worker is.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
+import statistics
 import subprocess
 import sys
 import threading
@@ -16,7 +22,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from efficiency import photographs
+from service import verdict
+
 THREADS, IMAGES = 16, 40
+#: Width and height in pixels of a photograph, and the milliseconds that it may take.
+SIZES = {(500, 375): 3.0, (4000, 3000): 12.0}
+#: JPEG quality of the photographs, a camera's; decodes of each.
+QUALITY, TIMES = 90, 5
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> object:
@@ -81,10 +94,50 @@ def measure(kind: str) -> None:
           f"{rss() - before:>8.0f} MB")
 
 
-if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        measure(sys.argv[1])
-        sys.exit()
+def largest() -> None:
     print(f"{'':<26}{'file':>10}{'alone':>10}{'slowest':>10}{'all 40':>10}{'memory':>11}")
     for name, make in KINDS.items():
-        subprocess.run([sys.executable, __file__, name], input=make(), check=True)
+        subprocess.run([sys.executable, __file__, "--measure", name], input=make(), check=True)
+
+
+def usual(photos: list[bytes]) -> dict[str, float]:
+    """Milliseconds for a photograph of each of `SIZES`."""
+    from PIL import Image
+
+    from irs.domain.images import Limits, Preprocess, decode
+
+    found = {}
+    for size in SIZES:
+        took = []
+        for photo in photos:
+            out = io.BytesIO()
+            Image.open(io.BytesIO(photo)).convert("RGB").resize(size).save(out, "JPEG", quality=QUALITY)
+            for _ in range(TIMES):
+                began = time.perf_counter()
+                decode(out.getvalue(), Limits(), Preprocess())
+                took.append(1e3 * (time.perf_counter() - began))
+        found[f"{size[0]} x {size[1]}"] = statistics.median(took)
+    return found
+
+
+def main() -> int:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("photos", nargs="*", type=Path, metavar="PHOTO")
+    parser.add_argument("--largest", action="store_true", help="the largest images that are taken")
+    parser.add_argument("--measure", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    options = parser.parse_args()
+    if options.measure or options.largest:
+        measure(options.measure) if options.measure else largest()
+        return 0
+    found = usual(photographs(options.photos))
+    for name, value in found.items():
+        print(f"JPEG {name:14} {value:6.1f} ms")
+    return verdict(found, [f"{name}: {value:.1f} ms; {most:g} may be" for (name, value), most
+                           in zip(found.items(), SIZES.values(), strict=True) if value > most],
+                   options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

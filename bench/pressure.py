@@ -75,8 +75,9 @@ def serve(places: int) -> None:
                 id=job.id, image=job.image, status=Status.DONE,
                 predictions=(Prediction(label="tench", index=0, confidence=0.5),))))
 
-    server = WebServer(create_app(settings, objects=MemoryObjects(), results=results, listener=listener,
-                                  send=send, depth=lambda: 0, ready=lambda: None), settings)
+    server = WebServer(create_app(settings, objects=MemoryObjects(), records=MemoryObjects(),
+                                  results=results, listener=listener, send=send, depth=lambda: 0,
+                                  ready=lambda: None), settings)
     with stopped_by_signals(server):
         print(server.port, flush=True)
         server.run()

@@ -6,6 +6,7 @@ left out rather than failed: one cause, one line.
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -96,6 +97,9 @@ def check_cloud(loaded: Settings) -> Iterator[Check]:
         return
     yield Check(name="credentials", level="ok", found=arn)
     yield from check_storage(loaded)
+    for bucket in loaded.source_buckets:
+        yield _asked(f"source bucket {bucket}", functools.partial(_readable, loaded, bucket),
+                     "correct IRS_SOURCE_BUCKETS, or allow s3:ListBucket and s3:GetObject there")
     if loaded.remote_control:
         yield _asked("remote control", lambda: f"SNS answers, {probe.topics(loaded)} topics",
                      "allow SNS (docs/operations.md), or set IRS_REMOTE_CONTROL=false")
@@ -197,6 +201,11 @@ def _asked(name: str, ask: Callable[[], str], mend: str) -> Check:
         return Check(name=name, level="ok", found=ask())
     except errors.CloudError as exc:
         return Check(name=name, level="fail", found=str(exc), mend=mend)
+
+
+def _readable(loaded: Settings, bucket: str) -> str:
+    probe.readable(loaded, bucket)
+    return "there"
 
 
 def _short(path: Path) -> str:

@@ -12,7 +12,10 @@
     │   ├── BucketNotAllowed     403  bucket_not_allowed
     │   ├── ObjectDenied         403  object_denied
     │   ├── NoSuchObject         404  no_such_object
+    │   ├── NoSuchUpload         404  no_such_upload
     │   ├── RequestTimeout       408  request_timeout
+    │   ├── NotUploaded          409  not_uploaded
+    │   ├── IdempotencyConflict  409  idempotency_conflict
     │   ├── TooLarge             413  too_large
     │   ├── UnsupportedFormat    415  unsupported_format
     │   ├── Undecodable          422  undecodable
@@ -107,6 +110,27 @@ class RequestTimeout(Refused):
 
     status = 408
     code = "request_timeout"
+
+
+class NoSuchUpload(Refused):
+    """No direct upload of that id was announced, or it was not made in time."""
+
+    status = 404
+    code = "no_such_upload"
+
+
+class NotUploaded(Refused):
+    """A direct upload was announced, and its bytes are not there so far."""
+
+    status = 409
+    code = "not_uploaded"
+
+
+class IdempotencyConflict(Refused):
+    """The idempotency key belongs to another request."""
+
+    status = 409
+    code = "idempotency_conflict"
 
 
 class TooLarge(Refused):

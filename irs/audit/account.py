@@ -83,6 +83,7 @@ class Books:
 class Account:
     """What was found; lists are of job ids."""
 
+    #: those of cancelled jobs included, which are deleted
     uploads: int = 0
     done: int = 0
     failed: int = 0
@@ -164,7 +165,9 @@ def audit(books: Books, *, since: datetime | None = None, now: datetime | None =
                 found.batched += 1
             else:
                 _tally(found, result, job_id)
-        found.orphans = [i for i in found.orphans if uploads.find(books.inputs, i) is None]
+        alone, found.orphans = [i for i in found.orphans if uploads.find(books.inputs, i) is None], []
+        for job_id, result in _read(books.results, alone, pool):
+            _orphan(found, result, job_id)
     return found
 
 
@@ -218,6 +221,15 @@ def _batched(books: Books, found: Account) -> set[str]:
         total = books.most if batch is None else batch.total
         batched |= missing & {bulk.member_id(batch_id, number) for number in range(total)}
     return batched
+
+
+def _orphan(found: Account, result: Result | None, job_id: str) -> None:
+    """A result without an upload, which is as it should be where the job was cancelled."""
+    if result is not None and result.status is Status.CANCELLED:
+        found.uploads += 1
+        found.cancelled += 1
+    else:
+        found.orphans.append(job_id)
 
 
 def _dead(books: Books, found: Account) -> set[str]:

@@ -26,7 +26,8 @@ def uploads(inputs: Listed, foreign: Callable[[], None]) -> Iterator[Dated]:
     for entry in inputs.entries():
         job_id = _id(entry.key, "/")
         if job_id is None:
-            foreign()
+            if not entry.key.startswith(keys.UPLOADS):  # of which no job has been made so far
+                foreign()
         elif job_id != last:
             yield job_id, entry.modified
             last = job_id

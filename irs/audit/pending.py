@@ -17,7 +17,7 @@ from irs.audit import uploads
 from irs.audit.sweep import Announce, Results
 from irs.audit.uploads import Inputs
 from irs.domain import requeue
-from irs.domain.jobs import Failure, Job, Result, Status, stamp
+from irs.domain.jobs import INPUT_MISSING, Failure, Job, Result, Status, stamp
 
 #: Jobs in the table; each takes about 1 kB.
 LIMIT = 10_000
@@ -68,12 +68,14 @@ class Pending:
         """Somebody asks for a job that has an upload and no result."""
         self._add(job_id, None)
 
-    def done(self, job_id: str) -> None:
-        """There is a result."""
+    def done(self, job_id: str, status: Status = Status.DONE) -> None:
+        """There is a result, of this ``status``."""
         with self._lock:
             entry = self._entries.pop(job_id, None)
-            # One that was adopted or sent again says nothing about what was sent when.
-            if entry is not None and entry.job is not None and entry.open.again == 0:
+            # One that was adopted or sent again says nothing about what was sent when, and
+            # one that was cancelled nothing about the queue's turns.
+            if (entry is not None and entry.job is not None and entry.open.again == 0
+                    and status is not Status.CANCELLED):
                 self._newest_done = max(entry.open.sent, self._newest_done or entry.open.sent)
 
     def is_lost(self, job_id: str) -> bool:
@@ -114,7 +116,6 @@ class Pending:
             entry = self._entries.get(job_id)
             job = self._unfinished(entry, keeper) if entry is not None else None
             if entry is None or job is None:
-                self.done(job_id)
                 continue
             try:
                 keeper.send(job)
@@ -133,15 +134,16 @@ class Pending:
                 if job_id in self._entries:
                     self._entries[job_id].lost = True
 
-    @staticmethod
-    def _unfinished(entry: _Entry, keeper: Keeper) -> Job | None:
-        """The job, which has an upload and no result; None: there is nothing to send."""
-        if keeper.results.read(entry.open.id) is not None:
-            return None
-        stored = uploads.find(keeper.inputs, entry.open.id)
-        if stored is None and entry.job is not None:
-            keeper.give_up(entry.job)
-        return stored and (entry.job or stored)
+    def _unfinished(self, entry: _Entry, keeper: Keeper) -> Job | None:
+        """The job, which has an upload and no result; None: there is nothing to send, and it is done."""
+        result = keeper.results.read(entry.open.id)
+        stored = uploads.find(keeper.inputs, entry.open.id) if result is None else None
+        if stored is not None:
+            return entry.job or stored
+        if result is None and entry.job is not None:
+            result = keeper.give_up(entry.job)
+        self.done(entry.open.id, result.status if result is not None else Status.UNKNOWN)
+        return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,11 +156,13 @@ class Keeper:
     #: puts the job's task on the input queue
     send: Callable[[Job], None]
 
-    def give_up(self, job: Job) -> None:
-        """Neither message nor upload are there: that is the result."""
+    def give_up(self, job: Job) -> Result:
+        """Neither message nor upload are there: that is the result, unless there is one by now."""
         result = self.results.write(Result(
             id=job.id, image=job.image, status=Status.FAILED,
-            error=Failure(code="input_missing", message="the uploaded image is not in the input bucket"),
+            error=Failure(code=INPUT_MISSING, message="the uploaded image is not in the input bucket"),
             times={"received": stamp(job.received)}))
         self.announce(result, None)
-        _log.error("job.upload_missing", id=job.id)
+        if result.status is Status.FAILED:
+            _log.error("job.upload_missing", id=job.id)
+        return result

@@ -16,7 +16,7 @@ from typing import Protocol
 from irs import log
 from irs.audit import letters
 from irs.audit.letters import DeadLetters, Letter
-from irs.domain.jobs import Failure, Job, Result, Status, stamp
+from irs.domain.jobs import DEAD_LETTER, Failure, Job, Result, Status, stamp
 
 #: Seconds after which letters are looked at again although their number has not changed: one
 #: may have come where another went. One second more a letter bounds what it costs.
@@ -112,6 +112,6 @@ def failure(job: Job, receives: int) -> Result:
     """The result of a job whose receives were all spent."""
     return Result(
         id=job.id, image=job.image, status=Status.FAILED, attempts=receives,
-        error=Failure(code="dead_letter",
+        error=Failure(code=DEAD_LETTER,
                       message=f"could not be classified in {receives} attempts, each of which was cut off"),
         times={"received": stamp(job.received), "finished": stamp(datetime.now(UTC))})

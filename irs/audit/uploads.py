@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from irs import errors
 from irs.aws.objects import Entry
 from irs.domain import keys
 from irs.domain.jobs import Job
+
+#: The upload's metadata: its display name, and whom its sender wanted told of the result.
+NAME, REPLY_TO = "name", "reply-to"
 
 
 class Inputs(Protocol):
@@ -18,18 +22,36 @@ class Inputs(Protocol):
     def metadata(self, key: str) -> dict[str, str]: ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """One upload."""
+
+    #: the job as it was sent, or nearly so
+    job: Job
+    #: the reply queue of the web process that took it; empty where it does not say
+    reply_to: str = ""
+
+
 def find(inputs: Inputs, job_id: str) -> Job | None:
     """The job as it was sent, or nearly so; None where no upload of that id is stored.
 
     Raises `errors.CloudError`.
     """
+    found = look(inputs, job_id)
+    return found.job if found is not None else None
+
+
+def look(inputs: Inputs, job_id: str) -> Stored | None:
+    """The same, with whom to tell."""
     try:
         entry = next(iter(inputs.entries(f"{job_id}/")), None)
         if entry is None:
             return None
-        name = inputs.metadata(entry.key).get("name") or entry.key.rpartition("/")[2]
+        told = inputs.metadata(entry.key)
     except errors.NoBucket:
         raise
     except errors.NotFound:
         return None
-    return Job(id=job_id, image=keys.display_name(name), key=entry.key, received=entry.modified)
+    name = told.get(NAME) or entry.key.rpartition("/")[2]
+    return Stored(reply_to=told.get(REPLY_TO, ""), job=Job(
+        id=job_id, image=keys.display_name(name), key=entry.key, received=entry.modified))

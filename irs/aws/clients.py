@@ -70,6 +70,24 @@ def client(settings: Settings, service: str, *, read_timeout: float = READ_TIMEO
 
 
 @functools.lru_cache(maxsize=8)
+def signer(settings: Settings) -> Any:
+    """An S3 client that signs addresses for others and calls nothing itself."""
+    with _lock:
+        return session(settings).client(
+            "s3",
+            endpoint_url=settings.aws_endpoint_url,
+            config=Config(
+                # The older query signature leaves the length out. A bucket by its own name is
+                # asked for in its region, where others are redirected and lose the body.
+                signature_version="s3v4",
+                s3={"addressing_style": "path" if settings.aws_endpoint_url else "virtual"},
+                # Otherwise the client would have to send a checksum of botocore's choice.
+                request_checksum_calculation="when_required",
+            ),
+        )
+
+
+@functools.lru_cache(maxsize=8)
 def store(settings: Settings, bucket: str) -> S3Store:
     """An obstore S3 store: a tenth of boto3's CPU a call, for the hot path."""
     endpoint = settings.aws_endpoint_url

@@ -29,8 +29,9 @@ _UNREACHABLE = frozenset({
     "ExpiredTokenException", "500", "502", "503", "504",
 })
 _NOT_FOUND = frozenset({
-    "NoSuchKey", "NoSuchVersion", "404", "NotFound", "AWS.SimpleQueueService.NonExistentQueue",
-    "QueueDoesNotExist", "InvalidInstanceID.NotFound", "InvalidAMIID.NotFound", "NoSuchEntity",
+    "NoSuchKey", "NoSuchVersion", "NoSuchLifecycleConfiguration", "404", "NotFound",
+    "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist",
+    "InvalidInstanceID.NotFound", "InvalidAMIID.NotFound", "NoSuchEntity",
     "InvalidInstanceID.Malformed", "NotFoundException",
 })
 _NO_BUCKET = frozenset({"NoSuchBucket"})

@@ -13,9 +13,6 @@ from irs.aws import clients
 from irs.aws.faults import translated
 from irs.settings import Settings
 
-#: Bytes read at a time.
-_CHUNK = 262_144
-
 
 class Foreign:
     """One bucket, read only. Every method raises `irs.errors.CloudError` and its children."""
@@ -38,10 +35,11 @@ class Foreign:
                 size = answer["ContentLength"]
                 if size > max_bytes:
                     raise errors.TooLarge(f"object of {size} bytes; the limit is {max_bytes}")
-                data = bytearray()
-                for chunk in body.iter_chunks(_CHUNK):
-                    data += chunk
-                return bytes(data)
+                # Of a known length it is read into its own memory; of an unknown one it is there twice.
+                data: bytes = body.read(size)
+        if len(data) != size:
+            raise errors.Unreachable(f"S3 GET from {self.bucket}: the answer broke off", code="ShortRead")
+        return data
 
     def keys(self, prefix: str, after: str, count: int) -> list[str]:
         """Up to ``count`` (at most 1,000) keys that begin with ``prefix`` and come after ``after``."""

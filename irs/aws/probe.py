@@ -63,3 +63,10 @@ def topics(settings: Settings) -> int:
     sns = clients.client(settings, "sns")
     with translated("SNS ListTopics"):
         return len(sns.list_topics()["Topics"])
+
+
+def readable(settings: Settings, bucket: str) -> None:
+    """Ask for a bucket of others; raises `irs.errors.CloudError` where it cannot be listed."""
+    s3 = clients.client(settings, "s3")
+    with translated(f"S3 HEAD of {bucket}"):
+        s3.head_bucket(Bucket=bucket)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from irs import errors
-from irs.aws import clients
+from irs.aws import clients, expiry
 from irs.aws.faults import translated
 from irs.aws.queues import Queue
 from irs.settings import Settings
@@ -27,7 +27,7 @@ class Finding:
 
 
 def ensure(settings: Settings, *, create: bool = True) -> list[Finding]:
-    """Check buckets, queues and the redrive policy; make what is missing if ``create``.
+    """Check buckets, lifecycle rules, queues and the redrive policy; make what is missing if ``create``.
 
     Raises `irs.errors.CloudError` where the endpoint cannot be asked.
     """
@@ -52,7 +52,8 @@ def _bucket(settings: Settings, name: str, create: bool) -> Finding:
     try:
         with translated(label):
             s3.head_bucket(Bucket=name)
-        return Finding(name=label, ok=True, detail="there")
+        wrong = expiry.ensure(settings, name, create=create)
+        return Finding(name=label, ok=wrong is None, detail=wrong or "there")
     except errors.NotFound:
         if not create:
             return Finding(name=label, ok=False, detail="missing: `irs up` creates it")
@@ -61,7 +62,8 @@ def _bucket(settings: Settings, name: str, create: bool) -> Finding:
         request["CreateBucketConfiguration"] = {"LocationConstraint": settings.region}
     with translated(f"S3 create {name}"):
         s3.create_bucket(**request)
-    return Finding(name=label, ok=True, detail="created")
+    wrong = expiry.ensure(settings, name, create=True)
+    return Finding(name=label, ok=wrong is None, detail=wrong or "created")
 
 
 def _queue(queue: Queue, create: bool, attributes: dict[str, str]) -> Finding:

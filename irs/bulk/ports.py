@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from irs.audit.uploads import NAME
 from irs.bulk.store import Batches
 from irs.domain import images, keys
 from irs.domain.jobs import Job, Result
@@ -65,5 +66,5 @@ class Ports:
 def store(inputs: Inputs, job_id: str, name: str, data: bytes, limits: images.Limits) -> None:
     """Keep an image as the upload of a job; raises `irs.errors.Refused` for one that is none."""
     header = images.validate(data, limits)
-    inputs.put(keys.input_key(job_id, name), data, metadata={"name": name},
+    inputs.put(keys.input_key(job_id, name), data, metadata={NAME: name},
                content_type=f"image/{header.format.lower()}")

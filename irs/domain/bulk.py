@@ -61,12 +61,6 @@ def member_id(batch_id: str, number: int) -> str:
     return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
-def keyed_id(owner: str, key: str) -> str:
-    """The id of the batch that a client named by a key of its own."""
-    digest = hashlib.sha256(f"batch\0{owner}\0{key}".encode()).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=4))
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
     """One image of a batch."""

@@ -17,6 +17,8 @@ from irs.domain import keys
 
 #: Version of the result's JSON; a reader accepts this one and those before it.
 SCHEMA = 1
+#: Codes of failures that the service is to blame for; those of images are in `irs.errors`.
+INPUT_MISSING, GAVE_UP, DEAD_LETTER = OWN_FAULT = ("input_missing", "gave_up", "dead_letter")
 
 
 class Status(enum.StrEnum):
@@ -86,7 +88,7 @@ class InputInfo:
 class Failure:
     """Why a job has no label."""
 
-    #: stable, from `irs.errors`: undecodable, too_large, …; or input_missing, gave_up
+    #: stable, from `irs.errors`: undecodable, too_large, …; or one of `OWN_FAULT`
     code: str
     #: one line for a person
     message: str
@@ -128,11 +130,11 @@ class Result:
     id: str
     image: str
     status: Status
-    #: receives of the job's message, this one included
+    #: receives of the job's message, this one included; 0: cancelled, which is no worker's doing
     attempts: int = 1
     #: EC2 instance id, or a host name where there is none
     instance: str = ""
-    #: highest confidence first; empty when failed
+    #: highest confidence first; empty when failed or cancelled
     predictions: tuple[Prediction, ...] = ()
     model: ModelInfo | None = None
     input: InputInfo | None = None
@@ -147,6 +149,8 @@ class Result:
             raise ValueError("a done result has predictions")
         if self.status is Status.FAILED and self.error is None:
             raise ValueError("a failed result has an error")
+        if self.status is Status.CANCELLED and (self.predictions or self.error):
+            raise ValueError("a cancelled result has neither predictions nor an error")
 
     @property
     def label(self) -> str | None:
@@ -155,7 +159,7 @@ class Result:
 
     @property
     def line(self) -> str:
-        """``(test_0, tench)``, or ``(test_0, error: reason)``."""
+        """``(test_0, tench)``, ``(test_0, error: reason)`` or ``(test_0, error: cancelled)``."""
         reason = self.label or f"error: {self.error.message if self.error else self.status}"
         return f"({keys.in_line(self.image)}, {reason})"
 

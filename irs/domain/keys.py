@@ -16,6 +16,8 @@ _MAX_SAFE = 100
 #: What S3's documentation calls safe characters, without the slash.
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _FALLBACK = "image"
+#: Where clients put images into the input bucket themselves; no job stands on what is there.
+UPLOADS = "uploads/"
 
 
 def new_id() -> str:
@@ -91,6 +93,16 @@ def safe_name(name: str) -> str:
 def input_key(job_id: str, name: str) -> str:
     """Where the uploaded bytes go: ``{id}/{safe name}``."""
     return f"{parse_id(job_id)}/{safe_name(name)}"
+
+
+def staged_key(job_id: str, name: str) -> str:
+    """Where a client puts the bytes itself: ``uploads/{id}/{safe name}``."""
+    return f"{UPLOADS}{input_key(job_id, name)}"
+
+
+def ticket_key(job_id: str) -> str:
+    """What is known of such an upload beforehand: ``uploads/{id}.json``."""
+    return f"{UPLOADS}{output_key(job_id)}"
 
 
 def output_key(job_id: str) -> str:

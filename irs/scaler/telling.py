@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from irs import errors, log
+from irs.domain.policies import fleet as fleets
 from irs.domain.scaling import Action, Launch, Observation, Policy, State, Terminate
 
 #: Seconds between decisions that are told although nothing changes: `irs simulate
@@ -40,17 +41,23 @@ class Teller:
         the workers have reported as finished, without what is guessed ahead of their reports.
         """
         states = [view.state for view in seen.fleet]
+        launch = sum(a.count for a in actions if isinstance(a, Launch))
+        boot = seen.boot_seconds or self._policy.boot_seconds
+        fleet = fleets.sort(seen.fleet, seen.now.timestamp(), boot)
         self.decision = {
             "at": seen.now.isoformat(), "reason": state.reason, "tick": state.tick,
             "policy": self._policy.name, "visible": seen.visible, "in_flight": seen.in_flight,
             "arrived": seen.arrived, "finished": seen.finished, "done": done,
             "pending": states.count("pending"), "running": states.count("running"),
             "stopped": states.count("stopped"), "draining": sum(v.draining for v in seen.fleet),
-            "launch": sum(a.count for a in actions if isinstance(a, Launch)),
+            "launch": launch,
             "terminate": sum(len(a.ids) for a in actions if isinstance(a, Terminate)),
             "min": self._policy.min, "max": self._policy.max,
             "count_lag": _lag(seen), "service_seconds": _short(seen.service_seconds),
             "boot_seconds": _short(seen.boot_seconds),
+            # For those who wait: see `irs.domain.waits`.
+            "ready": len(fleet.serving), "booting": [
+                round(ready, 1) for ready in (*fleet.booting, *([boot] * (0 if waits else launch)))],
         }
         self.totals.update(decisions=1, launch=self.decision["launch"],
                            terminate=self.decision["terminate"])

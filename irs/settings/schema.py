@@ -39,6 +39,8 @@ def _off_to_none(value: Any) -> Any:
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OptionalSeconds = Annotated[
     Annotated[float, Field(allow_inf_nan=False)] | None, BeforeValidator(_off_to_none)]
+OptionalDollars = Annotated[
+    Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(_off_to_none)]
 OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_off_to_none)]
 Csv = Annotated[tuple[str, ...], NoDecode]
 Buckets = Annotated[tuple[Bucket, ...], NoDecode]
@@ -64,6 +66,9 @@ class Settings(BaseSettings):
     input_queue: Queue = "cc21cprk-input-queue"
     output_queue: Queue = "cc21cprk-output-queue"
     dead_letter_queue: Queue = "cc21cprk-input-queue-dead"
+    #: days that uploads and results are kept; off: for ever
+    keep_inputs: OptionalCount = None
+    keep_results: OptionalCount = None
 
     # -- the queue's clockwork -----------------------------------------------------------
     #: seconds a received message stays invisible; running tasks renew it
@@ -139,6 +144,8 @@ class Settings(BaseSettings):
     instance_type: str = "c7i.large"
     #: tried in this order where EC2 has no `instance_type`
     instance_types: Csv = ()
+    #: dollars for an hour of one instance; unset: nobody estimates what the fleet costs
+    instance_price: OptionalDollars = None
     #: spot instances in place of on-demand ones
     spot: bool = False
     instance_name: str = Field("AppTier-Instance", pattern=r"^[A-Za-z0-9_.-]{1,100}$")
@@ -235,6 +242,10 @@ class Settings(BaseSettings):
         if own := {self.input_bucket, self.output_bucket} & set(self.source_buckets):
             # Whoever may name an object there could read what others have sent.
             raise ValueError(f"{PREFIX}SOURCE_BUCKETS: {min(own)} is the service's own bucket")
+        if self.keep_results is not None and not 1 <= (self.keep_inputs or 0) <= self.keep_results:
+            # An upload without a result is a job that is not done: asked for, it would be done again.
+            raise ValueError(f"{PREFIX}KEEP_INPUTS must be set, and at most {PREFIX}KEEP_RESULTS "
+                             f"({self.keep_results})")
         if self.spot and self.warm_pool:
             # EC2 stops a spot instance only under a persistent request, which restarts it by itself.
             raise ValueError(f"{PREFIX}SPOT and {PREFIX}WARM_POOL exclude each other")

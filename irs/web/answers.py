@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, render_template, request
 
 from irs import errors
-from irs.web import preferences, refusals
+from irs.web import awsjson, preferences, refusals
 from irs.web.outcomes import Outcome, describe, overall
 from irs.web.preferences import HTML, JSON, Wait
 from irs.web.refusals import PROBLEM
@@ -65,8 +65,8 @@ def problem(status: int, code: str, detail: str, more: Mapping[str, Any] | None 
 def error(why: errors.IRSError, more: Mapping[str, Any] | None = None) -> Response:
     """An error that belongs to no file: problem details on /v1, one line elsewhere.
 
-    Elsewhere a browser gets a page with the line, and a client that asks for JSON the
-    problem details, with ``more`` beside them.
+    Elsewhere a browser gets a page with the line, a client that asks for JSON the problem
+    details, with ``more`` beside them, and a client of AWS's what it knows.
     """
     response = _error(refusals.status(why), refusals.code(why), str(why), more)
     response.headers.extend(refusals.headers(why))
@@ -74,6 +74,8 @@ def error(why: errors.IRSError, more: Mapping[str, Any] | None = None) -> Respon
 
 
 def _error(status: int, code: str, detail: str, more: Mapping[str, Any] | None) -> Response:
+    if awsjson.asked():
+        return awsjson.error(code, detail)
     form = preferences.media_type(request.accept_mimetypes)
     if request.path == "/v1" or request.path.startswith("/v1/") or form == JSON:
         return problem(status, code, detail, more)

@@ -10,12 +10,14 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from irs import errors
+from irs.audit import cancelling
 from irs.domain import keys
-from irs.domain.jobs import Result, Status
-from irs.web import answers, documents, multipart, preferences
+from irs.domain.jobs import OWN_FAULT, Result, Status
+from irs.web import answers, direct, documents, idempotency, multipart, preferences
+from irs.web.describing import BINARY, IDEMPOTENCY_KEY, JOB_ID, PREFER, TEXT, Param, describes
 from irs.web.dispatch import Image
 from irs.web.multipart import Upload
-from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome, place_dict
+from irs.web.outcomes import CANCELLED, LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
 from irs.web.services import services
 from irs.web.uploads import client_gone
@@ -25,16 +27,43 @@ blueprint = Blueprint("api", __name__, url_prefix="/v1")
 
 
 @blueprint.post("/images")
+@describes(
+    "Send one image",
+    tag="images",
+    about="The image's bytes as the body, or a form with one file; at most "
+          "{settings.max_image_bytes:,} bytes and {settings.max_image_pixels:,} pixels. What the file "
+          "contains tells its format; its name and its type do not matter. Or, as JSON, where the "
+          "image is: in an allowed bucket of S3, or where `POST /v1/uploads` has let it be put.",
+    params=(PREFER, IDEMPOTENCY_KEY, Param(name="name", where="query", schema=TEXT, example="test_0.JPEG",
+                                           about="The image's name, where it is sent as it is.")),
+    body={"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": "OneFile",
+          "application/json": "InS3 | Uploaded"},
+    answers={200: ("The result: `Prefer: wait=N` was sent, and it was there in time.", "Result"),
+             202: ("The job, which goes on.", "Queued")},
+    refuses=(errors.NoFile, errors.UnsupportedFormat, errors.Undecodable, errors.BucketNotAllowed,
+             errors.ObjectDenied, errors.NoSuchObject, errors.NoSuchUpload, errors.NotUploaded,
+             errors.IdempotencyConflict, (410, CANCELLED.code), *((500, code) for code in OWN_FAULT),
+             (504, LOST)),
+    example="-H 'Content-Type: image/jpeg' -H 'Prefer: wait=10' --data-binary @test_0.JPEG",
+    query="?name=test_0.JPEG",
+)
 def submit() -> Response:
-    """One image: a raw body (``?name=`` names it), a form with one file, or an address.
+    """One image: a raw body (``?name=`` names it), a form with one file, or where it is, as JSON.
 
     202 with the job, or with ``Prefer: wait=N`` and a result in time 200 with the result.
+    With an ``Idempotency-Key`` that was seen before, the job is the first request's.
     """
     web = services()
     began = time.monotonic()
     wait = preferences.wait(request.headers, default=0.0)
-    with web.gate.enter(), _image() as image:
-        (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone())
+    keyed = idempotency.of(request.headers, web)
+    with web.gate.enter():
+        document = documents.received(request.stream) if request.mimetype == documents.JSON else None
+        if document is not None and "upload" in document:
+            outcome = direct.submit(document, wait.seconds, client_gone())
+        else:
+            with _image(document) as image:
+                (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone(), keyed)
     web.metrics.seconds.observe(time.monotonic() - began)
     return answers.with_job(_submitted(outcome), [outcome], wait)
 
@@ -49,8 +78,14 @@ def _submitted(outcome: Outcome) -> Response:
 
 
 @contextlib.contextmanager
-def _image() -> Iterator[Image]:
-    """The request's one image; raises `errors.Refused`."""
+def _image(document: dict[str, Any] | None) -> Iterator[Image]:
+    """The request's one image, of whose body ``document`` was read; raises `errors.Refused`."""
+    if document is not None:
+        if "s3" not in document:
+            raise errors.BadRequest(
+                'say where the image is, {"s3": "s3://bucket/key"} or {"upload": id}')
+        yield services().sources.at(document["s3"], documents.text(document, "name"))
+        return
     limit = services().settings.max_image_bytes
     kind = request.mimetype
     if kind.startswith("image/") or kind == "application/octet-stream":
@@ -62,12 +97,9 @@ def _image() -> Iterator[Image]:
                 raise errors.NoFile("the request has no body: send the image's bytes")
             yield upload
         return
-    if kind == documents.JSON:
-        yield _elsewhere(documents.received(request.stream))
-        return
     if kind and kind != "multipart/form-data":
         raise errors.UnsupportedFormat(
-            "send the image itself as image/*, one file as multipart/form-data, or its address as "
+            "send the image itself as image/*, one file as multipart/form-data, or where it is as "
             "application/json")
     with multipart.received(request.stream, request.content_type, max_bytes=limit,
                             max_files=services().settings.max_files) as files:
@@ -76,14 +108,18 @@ def _image() -> Iterator[Image]:
         yield files[0]
 
 
-def _elsewhere(document: dict[str, Any]) -> Image:
-    """The image that a document names; raises `errors.Refused`."""
-    if "s3" not in document:
-        raise errors.BadRequest('say where the image is, as {"s3": "s3://bucket/key"}')
-    return services().sources.at(document["s3"], documents.text(document, "name"))
-
-
 @blueprint.get("/images/<text>")
+@describes(
+    "A job's status, and its result",
+    tag="images",
+    about="Any web process can be asked. A job that failed is a result too: `status` is `failed`, "
+          "`error` says why.",
+    params=(JOB_ID, PREFER),
+    answers={200: ("The result, or the job while it has none; then `Retry-After` says when to ask "
+                   "again.", "Result | Queued")},
+    headers=("Retry-After",),
+    refuses=((404, Status.UNKNOWN), (504, LOST)),
+)
 def status(text: str) -> Response:
     """A job's status, and its result once there is one; ``Prefer: wait=N`` waits for it."""
     web = services()
@@ -100,7 +136,7 @@ def status(text: str) -> Response:
         if wait.seconds:
             result = _poll(job_id, wait)
     if result is not None:
-        web.cloud.upkeep.pending.done(job_id)
+        web.cloud.upkeep.pending.done(job_id, result.status)
         response = answers.as_json(result.as_dict())
     elif web.cloud.upkeep.pending.is_lost(job_id):
         response = answers.problem(504, LOST, LOST_MESSAGE, {
@@ -115,6 +151,31 @@ def status(text: str) -> Response:
     if wait.applied:
         response.headers["Preference-Applied"] = wait.applied
     return response
+
+
+@blueprint.delete("/images/<text>")
+@describes(
+    "Cancel a job",
+    tag="images",
+    about="A job that has no result ends as `cancelled`, and its image is deleted; one that has a "
+          "result keeps it. The answer is the result, whichever it is.",
+    params=(JOB_ID,),
+    answers={200: ("The job's result, which does not change any more.", "Result")},
+    refuses=((404, Status.UNKNOWN),),
+    example="-X DELETE",
+)
+def cancel(text: str) -> Response:
+    """End a job that has no result so far; answers with the result, whosever it is."""
+    web = services()
+    try:
+        job_id = keys.parse_id(text)
+    except ValueError:
+        return _unknown()
+    result = cancelling.cancel(job_id, web.cloud.objects, web.cloud.results, web.cloud.announce)
+    if result is None:
+        return _unknown()
+    web.cloud.upkeep.pending.done(job_id, result.status)
+    return answers.as_json(result.as_dict())
 
 
 def _poll(job_id: str, wait: Wait) -> Result | None:

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from irs import __version__, errors, log
 from irs.aws.queues import Queue
-from irs.bulk.store import Records
 from irs.settings import Settings
-from irs.web import answers, api, batches, health, limits, metrics, pages, refusals, uploads
+from irs.web import (
+    answers,
+    api,
+    batches,
+    direct,
+    docs,
+    fleet,
+    health,
+    limits,
+    metrics,
+    openapi,
+    pages,
+    refusals,
+    rekognition,
+    stats,
+    uploads,
+)
 from irs.web.admission import ADMITTED, REFUSAL, Admission
 from irs.web.bulk import Bulk
-from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send
+from irs.web.cloud import Cloud
 from irs.web.dispatch import Dispatcher
+from irs.web.document import Document
 from irs.web.estimates import Estimates
 from irs.web.metrics import Metrics
 from irs.web.probe import Probe
 from irs.web.services import KEY, Services, services
-from irs.web.sources import Bucket, Sources
+from irs.web.sources import Sources
+from irs.web.staging import Staging
 from irs.web.waiting import Drain, Gate, Waiting
 
 #: No script at all, no style and no picture but our files, no frame around us.
@@ -40,18 +58,15 @@ _STATIC_AGE = 86_400
 _log = log.get("web")
 
 
-def create_app(settings: Settings, *, objects: ObjectStore | None = None,
-               results: Results | None = None, listener: Announcements | None = None,
-               send: Send | None = None, depth: Callable[[], int] | None = None,
-               ready: Callable[[], None] | None = None,
-               sources: Mapping[str, Bucket] | None = None, records: Records | None = None,
-               clock: Callable[[], float] = time.monotonic) -> Flask:
+def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
+               ready: Callable[[], None] | None = None, look: Callable[[], stats.Sight] | None = None,
+               clock: Callable[[], float] = time.monotonic, **ports: Any) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
 
     The ports default to the real ones for ``settings``. ``depth`` gives the input queue's
-    visible messages, ``sources`` others' buckets by their names, ``records`` keeps
-    batches, ``ready`` raises `errors.CloudError` while the cloud cannot be used, ``clock``
-    gives seconds for waits and estimates.
+    visible messages, ``ready`` raises `errors.CloudError` while the cloud cannot be used,
+    ``look`` gives what ``/v1/stats`` tells of queue and fleet, ``clock`` gives seconds for waits
+    and estimates; ``ports`` are those of `irs.web.cloud.Cloud`, by their names.
     """
     app = Flask("irs.web")
     app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings),
@@ -59,10 +74,12 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     app.extensions[KEY] = _services(
-        settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send,
-                               sources=sources, records=records),
-        depth or functools.partial(_depth, settings), ready or functools.partial(health.look, settings))
-    for module in (uploads, api, batches, pages, health, metrics):
+        app, settings, clock=clock, cloud=Cloud(settings, **ports),
+        depth=depth or functools.partial(_depth, settings),
+        ready=ready or functools.partial(health.look, settings),
+        look=look or functools.partial(stats.look, settings))
+    for module in (uploads, api, batches, direct, rekognition, stats, pages, health, metrics, openapi,
+                   docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
@@ -73,10 +90,13 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     return app
 
 
-def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
-              depth: Callable[[], int], ready: Callable[[], None]) -> Services:
+def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], cloud: Cloud,
+              depth: Callable[[], int], ready: Callable[[], None],
+              look: Callable[[], stats.Sight]) -> Services:
     drain = Drain(clock)
-    estimates = Estimates(depth, clock, fresh=health.FRESH, patience=health.PATIENCE)
+    estimates = Estimates(
+        depth, clock, fleet=functools.partial(fleet.look, settings, lambda: cloud.records),
+        fresh=health.FRESH, patience=health.PATIENCE)
     gate = Gate(settings.max_waiting, drain, functools.partial(
         estimates.retry_after, waiting=settings.max_waiting))
     sources = Sources(settings, cloud.source)
@@ -87,11 +107,12 @@ def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
     waiting = Waiting(cloud, drain, clock)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
-        cloud=cloud, drain=drain, estimates=estimates, gate=gate,
-        metrics=counters, waiting=waiting,
+        cloud=cloud, document=Document(app=app, settings=settings), drain=drain,
+        estimates=estimates, gate=gate, metrics=counters, waiting=waiting,
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
-        sources=sources)
+        sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),
+        sources=sources, staging=Staging(settings, cloud))
 
 
 def _depth(settings: Settings) -> int:

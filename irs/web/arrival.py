@@ -20,6 +20,8 @@ HEADERS = 10.0
 #: Bytes of a chunk's size line and of the trailer. waitress looks through what it has of
 #: them again at each packet: without a bound a megabyte of digits holds the loop up.
 MAX_CONTROL_LINE, MAX_TRAILER = 1_024, 16_384
+#: Bytes of the request's line that tell whose it is, also where it makes no sense in the end.
+START = 64
 
 
 class Bodies:
@@ -52,12 +54,19 @@ class Request(HTTPRequestParser):
         self._admission = admission
         self._bodies = bodies
         self._counted = 0
+        self._start = b""
         self.began = time.monotonic()
 
     @property
     def begun(self) -> bool:
         """Whether there is more of it than empty lines, which may stand between requests."""
         return self.headers_finished or bool(self.header_plus.strip())
+
+    @property
+    def of_program(self) -> bool:
+        """Whether it is for ``/v1``, as far as its line has come."""
+        _, _, path = self._start.lstrip().partition(b" ")
+        return path.startswith(b"/v1/")
 
     @property
     def refused(self) -> bool:
@@ -72,6 +81,8 @@ class Request(HTTPRequestParser):
     def received(self, data: bytes) -> int:
         """waitress's: take bytes of the request, return how many."""
         judged = self.headers_finished
+        if not judged:
+            self._start = self.header_plus[:START] + data[:START]
         try:
             used: int = super().received(data)
         except OSError:

@@ -11,46 +11,72 @@ from flask import Blueprint, Response, abort, request
 
 from irs import errors, log
 from irs.bulk import hold, lines
-from irs.domain import bulk, images, keys
+from irs.domain import bulk, claims, images, keys
 from irs.domain.bulk import Batch
 from irs.domain.jobs import Status, stamp
 from irs.domain.pacing import Backlog
 from irs.settings import Settings
-from irs.web import admission, answers, contents
+from irs.web import answers, contents, idempotency
+from irs.web.describing import BINARY, IDEMPOTENCY_KEY, TEXT, Param, describes
 from irs.web.intake import Intake
 from irs.web.services import services
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
+#: Statuses that results can be asked for by.
+OFFERED = (Status.QUEUED, Status.DONE, Status.FAILED, Status.CANCELLED)
+BATCH_ID = Param(name="id", where="path", about="The batch, by its id.",
+                 schema={"type": "string", "format": "uuid"},
+                 example="3f1d2c5e-6a0e-4f57-9a4c-0f2f3d1b8a11")
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1/batches")
 _log = log.get("web")
 
 
 @blueprint.post("")
+@describes(
+    "Send many images",
+    tag="batches",
+    about="At most {settings.max_batch_images:,} images, as a form's files (of which a `.zip` is taken "
+          "for what is in it), a zip, or addresses in S3; at most {settings.max_batch_bytes:,} bytes, each "
+          "image as for `POST /v1/images`. They go to the queue as fast as it drains, behind whoever "
+          "uploads one. An image that is refused is a member of the batch that has failed.",
+    params=(IDEMPOTENCY_KEY,),
+    body={"multipart/form-data": "Form", "application/zip": BINARY,
+          "application/json": "Below | Addresses"},
+    answers={202: ("All that was sent is stored, and the batch runs.", "Batch")},
+    refuses=(errors.NoFile, errors.UnsupportedFormat, errors.BucketNotAllowed, errors.ObjectDenied,
+             errors.NoSuchObject, errors.IdempotencyConflict),
+    example="-H 'Content-Type: application/zip' --data-binary @photos.zip",
+)
 def create() -> Response:
     """Store a batch, and answer at once: its images are sent as fast as the queue drains."""
     web = services()
     request.max_content_length = web.settings.max_batch_bytes
-    batch_id, again = _batch_id()
+    keyed = idempotency.of(request.headers, web)
     with web.gate.enter():
-        batch = (web.bulk.batches.read(batch_id) if again else None) or _create(batch_id, again)
+        batch_id = keys.new_id() if keyed is None else keyed.claim(_fingerprint(), keys.new_id()).id
+        there = web.bulk.batches.read(batch_id) if keyed is not None and keyed.repeats else None
+        batch = there or _create(batch_id, again=keyed is not None)
+    if keyed is not None:
+        keyed.begun()
     web.bulk.feeder.poke()
     response = answers.as_json(describe(batch), 202)
-    response.headers["Location"] = f"/v1/batches/{batch_id}"
+    response.headers["Location"] = f"/v1/batches/{batch.id}"
     response.headers["Retry-After"] = str(web.estimates.retry_after())
     return response
 
 
-def _batch_id() -> tuple[str, bool]:
-    """A new id; with ``Idempotency-Key`` that of the client and the key, which may be there already."""
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return keys.new_id(), False
-    owner = admission.secret(lambda name: request.headers.get(name, ""))[0]
-    return bulk.keyed_id(owner, key), True
+def _fingerprint() -> str:
+    """What makes two requests the same, told by their headers: a body may have a gigabyte.
+
+    A form's boundary is new with each sending, and of any length.
+    """
+    form = request.mimetype == "multipart/form-data"
+    return claims.fingerprint("batch", request.mimetype.encode(),
+                              b"" if form else str(request.content_length).encode())
 
 
-def _create(batch_id: str, again: bool) -> Batch:
+def _create(batch_id: str, *, again: bool) -> Batch:
     web = services()
     batches = web.bulk.batches
     # Before anything is stored, so that whatever happens it is known whose it was.
@@ -91,12 +117,30 @@ def _received(intake: Intake, batch_id: str) -> Batch:
 
 # -- what comes out ------------------------------------------------------------------------------
 @blueprint.get("/<batch>")
+@describes(
+    "How far a batch is",
+    tag="batches",
+    params=(BATCH_ID,),
+    answers={200: ("Its counts, some seconds old at most.", "Batch")},
+    headers=("Retry-After",),
+    refuses=((404, Status.UNKNOWN),),
+)
 def status(batch: str) -> Response:
     """How far a batch is."""
     return _described(_find(batch))
 
 
 @blueprint.delete("/<batch>")
+@describes(
+    "Cancel what of a batch has not been sent",
+    tag="batches",
+    about="What was sent finishes; then the batch has `finished`, and its counts are final.",
+    params=(BATCH_ID,),
+    answers={200: ("Nothing more is sent. A batch that had finished stays as it was.", "Batch")},
+    headers=("Retry-After",),
+    refuses=((404, Status.UNKNOWN),),
+    example="-X DELETE",
+)
 def cancel(batch: str) -> Response:
     """Send nothing more of a batch; what was sent finishes."""
     web = services()
@@ -108,6 +152,20 @@ def cancel(batch: str) -> Response:
 
 
 @blueprint.get("/<batch>/results")
+@describes(
+    "Read a batch's results",
+    tag="batches",
+    about="A line an image, in the order of the batch, at any time; what has no result has its status. "
+          "JSON Lines, or a table for `Accept: text/csv`. Streamed: one that breaks off is read on with "
+          "`start`.",
+    params=(BATCH_ID,
+            Param(name="status", where="query", about="Only those of this status.",
+                  schema={"type": "string", "enum": [str(status) for status in OFFERED]}),
+            Param(name="start", where="query", about="From the image of this number on.",
+                  schema={"type": "integer", "minimum": 0, "maximum": 999_999_999})),
+    answers={200: ("The lines.", {NDJSON: TEXT, CSV: TEXT})},
+    refuses=(errors.BadRequest, (404, Status.UNKNOWN)),
+)
 def results(batch: str) -> Response:
     """The members with their results, in order: JSON Lines or CSV, streamed."""
     web = services()
@@ -138,9 +196,8 @@ def _streamed(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 def _filter() -> tuple[Status | None, int]:
     """``?status=`` and ``?start=``; raises `errors.BadRequest`."""
     given, start = request.args.get("status"), request.args.get("start", "0")
-    offered = (Status.QUEUED, Status.DONE, Status.FAILED, Status.CANCELLED)
-    if given is not None and given not in offered:
-        raise errors.BadRequest(f"status is one of {', '.join(offered)}")
+    if given is not None and given not in OFFERED:
+        raise errors.BadRequest(f"status is one of {', '.join(OFFERED)}")
     if not (start.isascii() and start.isdigit() and len(start) < 10):
         raise errors.BadRequest("start is the number of the first image that is wanted, from 0 on")
     return Status(given) if given is not None else None, int(start)

@@ -105,7 +105,7 @@ class Bulk:
         self._estimates.sent()
 
     def _finished(self, result: Result) -> None:
-        self._cloud.upkeep.pending.done(result.id)
+        self._cloud.upkeep.pending.done(result.id, result.status)
         self._estimates.finished()
 
     def _heard(self, result: Result) -> None:

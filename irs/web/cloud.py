@@ -7,6 +7,7 @@ private reply queue must be the child's own, so nothing is built before it is ne
 from __future__ import annotations
 
 import atexit
+import functools
 import math
 import os
 import threading
@@ -18,10 +19,11 @@ from typing import Protocol
 from irs import errors, log
 from irs.audit.pending import Keeper, Pending
 from irs.audit.sending import Send, celery_sender
-from irs.audit.sweep import Sweep
+from irs.audit.sweep import Announce, Sweep
 from irs.audit.upkeep import Counts, Upkeep
+from irs.aws import presign
 from irs.aws.foreign import Foreign
-from irs.aws.objects import Objects
+from irs.aws.objects import Entry, Objects
 from irs.aws.queues import Queue
 from irs.broker import shared
 from irs.bulk.store import Records
@@ -46,15 +48,25 @@ class ObjectStore(Protocol):
     """The input bucket: `irs.aws.objects.Objects`, as far as the web tier uses it."""
 
     def put(self, key: str, data: bytes, *, content_type: str = ...,
-            metadata: Mapping[str, str] | None = ...) -> str: ...
+            metadata: Mapping[str, str] | None = ..., create: bool = ...) -> str: ...
+    def get(self, key: str, *, max_bytes: int | None = ...) -> bytes: ...
     def delete(self, key: str) -> None: ...
+    def metadata(self, key: str) -> dict[str, str]: ...
+    def entries(self, prefix: str = ...) -> Iterator[Entry]: ...
     def keys(self, prefix: str = ...) -> Iterator[str]: ...
+
+
+class Sign(Protocol):
+    """`irs.aws.presign.put_url` for the input bucket."""
+
+    def __call__(self, key: str, *, size: int, content_type: str, seconds: int) -> str: ...
 
 
 class Results(Protocol):
     """The output bucket: `irs.results.store.ResultStore`, as far as the web tier uses it."""
 
     def read(self, job_id: str) -> Result | None: ...
+    def write(self, result: Result) -> Result: ...
 
 
 class Waiter(Protocol):
@@ -84,12 +96,15 @@ class Cloud:
 
     def __init__(self, settings: Settings, *, objects: ObjectStore | None = None,
                  results: Results | None = None, listener: Announcements | None = None,
-                 send: Send | None = None, sources: Mapping[str, Bucket] | None = None,
-                 records: Records | None = None) -> None:
+                 send: Send | None = None, records: Records | None = None,
+                 announce: Announce | None = None, sources: Mapping[str, Bucket] | None = None,
+                 sign: Sign | None = None) -> None:
         self._settings = settings
         self._sources = sources
-        self._records = records
+        #: gives the address for a direct upload
+        self.sign: Sign = sign or functools.partial(presign.put_url, settings, settings.input_bucket)
         self._given = (objects, results, listener, send)
+        self._beside = (records, announce)
         #: what else is told of results, built beforehand, and closed before all this
         self.hearers: list[Callable[[Result], None]] = []
         self.warmers: list[Callable[[], object]] = []
@@ -100,6 +115,7 @@ class Cloud:
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._objects, self._results, self._listener, self._send = self._given
+        self._records, self._announce = self._beside
         self._pool: ThreadPoolExecutor | None = None
         self._upkeep: Upkeep | None = None
         self._started = False
@@ -124,11 +140,6 @@ class Cloud:
                 self._objects = Objects(self._settings, self._settings.input_bucket)
             return self._objects
 
-    @property
-    def records(self) -> Records:
-        """The output bucket, for what is no result."""
-        return self._records or Objects(self._settings, self._settings.output_bucket)
-
     def source(self, name: str) -> Bucket:
         """A bucket of others."""
         return Foreign(self._settings, name) if self._sources is None else self._sources[name]
@@ -141,6 +152,24 @@ class Cloud:
             if self._results is None:
                 self._results = ResultStore(self._settings)
             return self._results
+
+    @property
+    def records(self) -> Records:
+        """The output bucket, for what it holds beside results."""
+        self._mine()
+        with self._lock:
+            if self._records is None:
+                self._records = Objects(self._settings, self._settings.output_bucket)
+            return self._records
+
+    @property
+    def announce(self) -> Announce:
+        """Tells whoever waits of a result that no worker announces."""
+        self._mine()
+        with self._lock:
+            if self._announce is None:
+                self._announce = Announcer(self._settings).announce
+            return self._announce
 
     @property
     def pool(self) -> ThreadPoolExecutor:
@@ -202,7 +231,7 @@ class Cloud:
     def _keepers(self) -> tuple[Queue, Keeper, Sweep]:
         settings = self._settings
         inputs, results = Objects(settings, settings.input_bucket), ResultStore(settings)
-        announce = Announcer(settings).announce
+        announce = self.announce
         return Queue(settings, settings.input_queue), Keeper(
             inputs=inputs, results=results, announce=announce, send=self._send_again,
         ), Sweep(Queue(settings, settings.dead_letter_queue), results, announce,
@@ -212,7 +241,7 @@ class Cloud:
         self.send(job, reply_to=self.listener.address)
 
     def _told(self, result: Result) -> None:
-        self.upkeep.pending.done(result.id)
+        self.upkeep.pending.done(result.id, result.status)
         for hear in self.hearers:
             hear(result)
 

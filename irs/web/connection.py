@@ -54,8 +54,8 @@ class _OneLine(ErrorTask):
     def execute(self) -> None:
         error = self.request.error
         why = getattr(error, "refusal", None) or refusals.of_status(error.code)
-        program = (getattr(self.request, "path", None) or "").startswith("/v1/")
-        kind, body = refusals.plain(why, "json" if program else self.request.headers.get("ACCEPT", ""))
+        accept = "json" if self.request.of_program else self.request.headers.get("ACCEPT", "")
+        kind, body = refusals.plain(why, accept)
         self.status = refusals.status_line(why)
         self.response_headers += [("Content-Type", kind), *refusals.headers(why)]
         self.set_close_on_finish()

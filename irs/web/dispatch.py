@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from irs import errors, log
-from irs.domain import images, keys
+from irs.audit import uploads
+from irs.domain import claims, images, keys
+from irs.domain.claims import Claim
 from irs.domain.jobs import Failure, Job
 from irs.settings import Settings
-from irs.web.cloud import Cloud
+from irs.web.cloud import Cloud, Waiter
 from irs.web.estimates import Estimates
+from irs.web.idempotency import Keyed
 from irs.web.metrics import Metrics
 from irs.web.outcomes import LOST, LOST_MESSAGE, UNAVAILABLE, Outcome
 from irs.web.waiting import Pending, Waiting
@@ -25,7 +28,10 @@ _log = log.get("web")
 
 
 class Image(Protocol):
-    """What is classified: `irs.web.multipart.Upload`, `irs.web.sources.Sourced`."""
+    """What is classified: `irs.web.multipart.Upload`, `irs.web.sources.Sourced`, …"""
+
+    #: the job's, where it is settled already; an image is stored under such an id once
+    id: str | None
 
     @property
     def name(self) -> str:
@@ -49,13 +55,14 @@ class Dispatcher:
         self._storing = threading.BoundedSemaphore(STORING)
 
     def classify(self, files: Sequence[Image], seconds: float,
-                 gone: Callable[[], bool]) -> list[Outcome]:
+                 gone: Callable[[], bool], keyed: Keyed | None = None) -> list[Outcome]:
         """One outcome a file, in order, after at most ``seconds`` of waiting.
 
-        ``gone`` says whether the client has left. What goes wrong with one file is its own
-        outcome; nothing is raised for it.
+        ``gone`` says whether the client has left; ``keyed`` is the idempotency key of a
+        request with one file. What goes wrong with one file is its own outcome; nothing is
+        raised for it.
         """
-        submitted = self._submit_all(files)
+        submitted = [self._submit(files[0], keyed)] if keyed is not None else self._submit_all(files)
         pending = [item for item in submitted if isinstance(item, Pending)]
         try:
             self._waiting.until(pending, seconds, gone)
@@ -64,10 +71,11 @@ class Dispatcher:
                 job.waiter.close()
         outcomes = [self._outcome(image.name, item)
                     for image, item in zip(files, submitted, strict=True)]
-        for outcome in outcomes:
+        for item, outcome in zip(submitted, outcomes, strict=True):
             if outcome.result is not None:
-                self._estimates.finished()
-                self._cloud.upkeep.pending.done(outcome.result.id)
+                if isinstance(item, Pending) and item.number is not None:
+                    self._estimates.finished()
+                self._cloud.upkeep.pending.done(outcome.result.id, outcome.result.status)
             self._metrics.uploads.labels(outcome.kind).inc()
         return outcomes
 
@@ -76,7 +84,7 @@ class Dispatcher:
             return [self._submit(files[0])]
         return list(self._cloud.pool.map(self._submit, files))
 
-    def _submit(self, image: Image) -> Pending | Outcome:
+    def _submit(self, image: Image, keyed: Keyed | None = None) -> Pending | Outcome:
         """Validate, store, send; the waiter is there before the task can be done."""
         job = None
         waiter = None
@@ -85,14 +93,18 @@ class Dispatcher:
                 data = image.read()
                 header = images.validate(data, self._limits)
                 listener = self._cloud.listener
-                job = _job(image.name)
+                claim = _claim(image, data, keyed)
+                job = _job(image, claim)
                 waiter = listener.expect(job.id)
-                self._cloud.objects.put(job.key, data, content_type=f"image/{header.format.lower()}",
-                                        metadata={"name": job.image})
+                if claim is not None and keyed and keyed.repeats and self._known(claim, waiter):
+                    return Pending(job.id, waiter)
+                self._store(job, data, header.format, listener.address, create=image.id is not None)
                 del data
             # Before the send, which may be one although its answer is lost.
             self._cloud.upkeep.pending.accepted(job)
             self._cloud.send(job, reply_to=listener.address)
+            if keyed is not None:
+                keyed.begun()
         except errors.Refused as exc:
             return Outcome(image=image.name, error=Failure(code=exc.code, message=str(exc)))
         except (errors.CloudError, errors.OutOfMemory) as exc:
@@ -105,6 +117,39 @@ class Dispatcher:
         _log.debug("job.accepted", id=job.id)
         return Pending(job.id, waiter, self._estimates.sent())
 
+    def _store(self, job: Job, data: bytes, kind: str, reply_to: str, *, create: bool) -> None:
+        try:
+            self._cloud.objects.put(
+                job.key, data, content_type=f"image/{kind.lower()}", create=create,
+                metadata={uploads.NAME: job.image, uploads.REPLY_TO: reply_to})
+        except errors.AlreadyExists:
+            # By another request for the same job, or by ours, whose answer was lost. In doubt
+            # it is sent once more: a task too many has no second result.
+            _log.info("job.stored_already", id=job.id)
+
+    def follow(self, job: Job, seconds: float, gone: Callable[[], bool]) -> Outcome:
+        """The outcome of a job that was accepted before, here or by another process."""
+        result = self._cloud.results.read(job.id)
+        if result is not None:
+            self._cloud.upkeep.pending.done(job.id, result.status)
+            return Outcome(image=job.image, id=job.id, result=result)
+        self._cloud.upkeep.pending.adopt(job.id)
+        pending = Pending(job.id, self._cloud.listener.expect(job.id))
+        try:
+            self._waiting.until([pending], seconds, gone)
+        finally:
+            pending.waiter.close()
+        return self._outcome(job.image, pending)
+
+    def _known(self, claim: Claim, waiter: Waiter) -> bool:
+        """Whether there is nothing to do but to wait for what an earlier request has begun."""
+        result = self._cloud.results.read(claim.id)
+        if result is not None:
+            waiter.resolve(result)
+        elif claim.begun:
+            self._cloud.upkeep.pending.adopt(claim.id)
+        return result is not None or claim.begun
+
     def _outcome(self, name: str, item: Pending | Outcome) -> Outcome:
         if isinstance(item, Outcome):
             return item
@@ -115,6 +160,14 @@ class Dispatcher:
         return Outcome(image=name, id=item.id, place=self._estimates.place(item.number))
 
 
-def _job(name: str) -> Job:
-    job_id = keys.new_id()
-    return Job(id=job_id, image=name, key=keys.input_key(job_id, name), received=datetime.now(UTC))
+def _claim(image: Image, data: bytes, keyed: Keyed | None) -> Claim | None:
+    """The claim of a request that carries a key, for this image under this name."""
+    if keyed is None:
+        return None
+    return keyed.claim(claims.fingerprint("images", data, image.name.encode()), image.id or keys.new_id())
+
+
+def _job(image: Image, claim: Claim | None) -> Job:
+    job_id, received = (claim.id, claim.at) if claim is not None else (
+        image.id or keys.new_id(), datetime.now(UTC))
+    return Job(id=job_id, image=image.name, key=keys.input_key(job_id, image.name), received=received)

@@ -14,9 +14,19 @@ SMALL = 65_536
 
 def received(stream: IO[bytes], *, max_bytes: int = SMALL) -> dict[str, Any]:
     """The object that the body is; raises `errors.BadRequest` and `errors.TooLarge`."""
+    return parsed(whole(stream, max_bytes=max_bytes))
+
+
+def whole(stream: IO[bytes], *, max_bytes: int) -> bytes:
+    """The body; raises `errors.TooLarge`."""
     data = stream.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise errors.TooLarge(f"more than {max_bytes} bytes of JSON")
+        raise errors.TooLarge(f"the body has more than {max_bytes} bytes")
+    return data
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """The object that ``data`` is; raises `errors.BadRequest`."""
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):  # not UTF-8, not JSON, or nested without end

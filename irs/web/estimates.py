@@ -1,4 +1,4 @@
-"""Places in the queue and times to a result, from what this process can see of both."""
+"""Places in the queue and times to a result: the queue's counts, the fleet, and our own pace."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from irs import errors, log
+from irs.domain import waits
+from irs.domain.waits import Outlook
 from irs.web.outcomes import Place
 from irs.web.probe import Probe
 
@@ -24,6 +26,10 @@ BACKLOG, BACKLOG_MOST = 5.0, 20.0
 LOOK = 3.0
 #: Seconds between two looks at the queue beyond which they tell nothing about each other.
 GAP = 10.0
+#: Seconds for which one look at the fleet answers everybody, and for which one may be waited.
+FLEET, FLEET_PATIENCE = 4.0, 1.0
+#: Seconds of wait from which on it matters at admission who boots.
+LONG = 30.0
 
 _log = log.get("web")
 
@@ -38,11 +44,19 @@ class _Sample:
 
 
 class Estimates:
-    """Places and times, from the queue's depth and this process's own recent pace."""
+    """Places and times, from the queue's depth, the fleet, and this process's own recent pace."""
 
     def __init__(self, depth: Callable[[], int], clock: Callable[[], float] = time.monotonic, *,
+                 fleet: Callable[[], Outlook | None] = lambda: None,
                  fresh: float = 1.0, patience: float = 2.0) -> None:
-        """``depth`` gives the queue's messages; ``fresh`` and ``patience`` are `Probe`'s."""
+        """``depth`` gives the queue's messages; ``fresh`` and ``patience`` are `Probe`'s.
+
+        ``fleet`` gives what is known of the fleet; it is asked only for a job that waits.
+        """
+        self._look_at_fleet = fleet
+        self._fleet = Probe(self._described, fresh=FLEET, patience=FLEET_PATIENCE, clock=clock)
+        #: what the last look at the fleet told, and when
+        self._outlook: tuple[float, Outlook | None] = (-math.inf, None)
         self._look = depth
         self._depth = Probe(self._sampled, fresh=fresh, patience=patience)
         self._clock = clock
@@ -61,6 +75,12 @@ class Estimates:
             self._samples.append(_Sample(self._clock(), visible, sent))
         return visible
 
+    def _described(self) -> Outlook | None:
+        outlook = self._look_at_fleet()
+        with self._lock:
+            self._outlook = (self._clock(), outlook)
+        return outlook
+
     def sent(self) -> int:
         """Count a job; returns its number among this process's jobs."""
         with self._lock:
@@ -77,11 +97,23 @@ class Estimates:
         now = self._clock()
         elsewhere = self.elsewhere()
         with self._lock:
-            while self._done and self._done[0] < now - WINDOW:
-                self._done.popleft()
-            if len(self._done) < 2:
+            if self._recent(now) < 2:
                 return elsewhere or None
             return len(self._done) / max(now - self._done[0], 1.0) + elsewhere
+
+    def throughput(self) -> float:
+        """Results a second over the last minute; unlike `pace`, nothing is made of a burst."""
+        now = self._clock()
+        with self._lock:
+            count = self._recent(now)
+            # More than are remembered: those that are tell of less than a minute.
+            span = now - self._done[0] if count == self._done.maxlen else WINDOW
+            return count / max(span, 1.0)
+
+    def _recent(self, now: float) -> int:
+        while self._done and self._done[0] < now - WINDOW:
+            self._done.popleft()
+        return len(self._done)
 
     def place(self, number: int | None = None) -> Place | None:
         """Where a job stands; None where the queue's depth cannot be read.
@@ -96,8 +128,24 @@ class Estimates:
         with self._lock:
             behind = self._sent - number if number is not None else 0
         position = max(0, visible - behind)
+        return Place(position=position, seconds=self._seconds(position))
+
+    def _seconds(self, position: int) -> float | None:
+        """Until the result of the job there, by the fleet; where nobody describes that, by our pace.
+
+        A pace is this process's share, and that of what there was to do.
+        """
         pace = self.pace()
-        return Place(position=position, seconds=(position + 1) / pace if pace else None)
+        seconds = None
+        if position or pace is None:
+            try:
+                outlook = self._fleet.value()
+                seconds = outlook.wait(position) if outlook is not None else None
+            except errors.CloudError as exc:
+                _log.info("web.fleet_unknown", why=str(exc))
+        if seconds is None and pace:
+            seconds = (position + 1) / pace
+        return seconds
 
     def queue_wait(self) -> float | None:
         """Seconds that a job sent now would wait for its turn; None where nobody can tell.
@@ -117,7 +165,21 @@ class Estimates:
                 return 0.0
             ahead = last.visible + self._sent - last.sent
         pace = (self.queue_pace() or 0.0) + self.elsewhere()
-        return ahead / pace if pace else None
+        if not pace:
+            return None
+        wait = ahead / pace
+        return wait if wait < LONG else min(wait, self._with_boots(ahead, pace))
+
+    def _with_boots(self, ahead: int, pace: float) -> float:
+        """The wait at this pace and with what boots, as far as the last look at the fleet told."""
+        self._fleet.refresh()
+        with self._lock:
+            at, outlook = self._outlook
+        if outlook is None or self._clock() - at > GAP:
+            return math.inf
+        wait = waits.seconds(ahead, running=pace * outlook.service, booting=outlook.booting,
+                             service=outlook.service)
+        return math.inf if wait is None else wait
 
     def queue_pace(self) -> float | None:
         """Jobs a second that leave the queue, while it is backlogged; None where it is not.

@@ -8,7 +8,9 @@ from irs import __version__, errors
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.settings import Settings
-from irs.web import answers
+from irs.web import answers, preferences
+from irs.web.describing import TEXT, describes
+from irs.web.refusals import PROBLEM
 from irs.web.services import services
 
 #: Seconds for which one look at the endpoint answers every prober.
@@ -20,12 +22,17 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
+@describes("Whether the process is alive", tag="service", answers={
+    200: ("`alive`, and the version.", {preferences.TEXT: TEXT})})
 def healthz() -> Response:
     """Alive, and the version; asks nobody."""
     return answers.as_line(f"alive {__version__}")
 
 
 @blueprint.get("/readyz")
+@describes("Whether clients should be sent here", tag="service", answers={
+    200: ("Queues and bucket can be reached.", {preferences.TEXT: TEXT}),
+    503: ("They cannot, or the process is stopping.", {preferences.TEXT: TEXT, PROBLEM: "Problem"})})
 def readyz() -> Response:
     """Whether a load balancer should send clients here."""
     web = services()

@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from irs import __version__
 from irs.audit.upkeep import Counts
 from irs.bulk import feeder
+from irs.web.describing import TEXT, describes
 from irs.web.services import services
 
 #: Seconds: a warm answer, a queue, a cold fleet, the longest default wait.
@@ -108,6 +109,8 @@ def _age(heard: float | None) -> float:
 
 
 @blueprint.get("/metrics")
+@describes("This process's figures", tag="service", answers={
+    200: ("Prometheus's text form.", {"text/plain": TEXT})})
 def metrics() -> Response:
     """This process's figures."""
     return Response(generate_latest(services().metrics.registry), content_type=CONTENT_TYPE_LATEST)

@@ -36,6 +36,9 @@ _EXAMPLE = "send it as multipart/form-data, e.g. curl -F myfile=@photo.jpg"
 class Upload:
     """One file of a request. ``size`` counts its bytes, also those beyond the limit."""
 
+    #: of the job that it becomes: a new one
+    id: str | None = None
+
     def __init__(self, name: str | None, limit: int) -> None:
         #: display name: no path, no control characters
         self.name = keys.display_name(name)

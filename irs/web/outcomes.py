@@ -14,7 +14,8 @@ from irs.domain.jobs import Failure, Result, Status
 _STATUS: dict[str, int] = {
     kind.code: kind.status
     for kind in (errors.BadRequest, errors.NoFile, errors.BucketNotAllowed, errors.ObjectDenied,
-                 errors.NoSuchObject, errors.TooLarge, errors.UnsupportedFormat, errors.Undecodable)
+                 errors.NoSuchObject, errors.NoSuchUpload, errors.NotUploaded, errors.TooLarge,
+                 errors.UnsupportedFormat, errors.Undecodable, errors.IdempotencyConflict)
 }
 #: The code of an outcome that the cloud's state caused, not the file.
 UNAVAILABLE = "unavailable"
@@ -23,6 +24,9 @@ LOST = "lost"
 LOST_MESSAGE = "the queue has lost the image and does not take it again yet, ask later"
 #: Codes that are their outcome's kind, and its HTTP status.
 _KINDS = {UNAVAILABLE: 503, LOST: 504}
+#: Of a job that somebody cancelled: gone, and asking again will not bring it back.
+CANCELLED = Failure(code=str(Status.CANCELLED), message="the job was cancelled")
+_STATUS[CANCELLED.code] = 410
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +53,7 @@ class Outcome:
 
     @property
     def kind(self) -> str:
-        """``done``, ``failed``, ``queued``, ``refused``, ``unavailable`` or ``lost``."""
+        """``done``, ``failed``, ``cancelled``, ``queued``, ``refused``, ``unavailable`` or ``lost``."""
         if self.result is not None:
             return str(self.result.status)
         if self.error is None:
@@ -61,7 +65,9 @@ class Outcome:
         """Why there is no label and will be none."""
         if self.error is not None:
             return self.error
-        return self.result.error if self.result is not None else None
+        if self.result is None:
+            return None
+        return CANCELLED if self.result.status is Status.CANCELLED else self.result.error
 
     @property
     def status(self) -> int:

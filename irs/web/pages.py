@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, render_template
 
+from irs.web.describing import TEXT, describes
+from irs.web.preferences import HTML
 from irs.web.services import services
 
 blueprint = Blueprint("pages", __name__)
@@ -11,6 +13,7 @@ blueprint = Blueprint("pages", __name__)
 
 @blueprint.get("/")
 @blueprint.get("/upload")
+@describes("The form", tag="pages", answers={200: ("A page that works without JavaScript.", {HTML: TEXT})})
 def form() -> Response:
     """Choose photographs, send them to ``POST /upload``."""
     settings = services().settings

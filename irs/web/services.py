@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from irs.web.bulk import Bulk
     from irs.web.cloud import Cloud
     from irs.web.dispatch import Dispatcher
+    from irs.web.document import Document
     from irs.web.estimates import Estimates
     from irs.web.metrics import Metrics
     from irs.web.probe import Probe
     from irs.web.sources import Sources
+    from irs.web.staging import Staging
+    from irs.web.stats import Sight
     from irs.web.waiting import Drain, Gate, Waiting
 
 #: The key in ``app.extensions``.
@@ -32,13 +35,17 @@ class Services:
     bulk: Bulk
     cloud: Cloud
     dispatcher: Dispatcher
+    document: Document
     drain: Drain
     estimates: Estimates
     gate: Gate
     metrics: Metrics
     #: raises `irs.errors.CloudError` while the endpoint cannot be used
     ready: Probe[None]
+    #: the same of whoever looks at queue and fleet
+    sights: Probe[Sight]
     sources: Sources
+    staging: Staging
     waiting: Waiting
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from irs import errors, log
-from irs.domain import addresses, keys
-from irs.domain.addresses import Address
+from irs.domain import keys, locations
+from irs.domain.locations import Location
 from irs.settings import Settings
 
 _log = log.get("web")
@@ -28,12 +28,15 @@ class Bucket(Protocol):
 class Sourced:
     """An image at an address, to be read once."""
 
-    def __init__(self, bucket: Bucket, address: Address, *, name: str, limit: int,
+    #: of the job that it becomes: a new one
+    id: str | None = None
+
+    def __init__(self, bucket: Bucket, location: Location, *, name: str, limit: int,
                  version: str | None = None) -> None:
         #: display name
         self.name = name
         self._bucket = bucket
-        self._address = address
+        self._location = location
         self._version = version
         self._limit = limit
 
@@ -44,13 +47,13 @@ class Sourced:
         `errors.CloudError` for what may pass.
         """
         try:
-            return self._bucket.get(self._address.key, max_bytes=self._limit, version=self._version)
+            return self._bucket.get(self._location.key, max_bytes=self._limit, version=self._version)
         except errors.NotFound as exc:
-            _log.info("source.not_found", bucket=self._address.bucket, code=exc.code)
+            _log.info("source.not_found", bucket=self._location.bucket, code=exc.code)
             raise errors.NoSuchObject("there is no such object") from exc
         except errors.Permanent as exc:
             # The bucket is allowed by us and the object not by S3: a policy, a key of KMS, an archive.
-            _log.warning("source.denied", bucket=self._address.bucket, why=str(exc), code=exc.code)
+            _log.warning("source.denied", bucket=self._location.bucket, why=str(exc), code=exc.code)
             raise errors.ObjectDenied("S3 does not let the service read this object") from exc
 
 
@@ -73,17 +76,17 @@ class Sources:
         Nothing is asked of S3 yet. Raises `errors.BadRequest` and `errors.BucketNotAllowed`.
         """
         try:
-            address = addresses.parse(text)
+            location = locations.parse(text)
         except ValueError as exc:
             raise errors.BadRequest(str(exc)) from None
-        return self.image(address, name=name)
+        return self.image(location, name=name)
 
-    def image(self, address: Address, *, name: str | None = None,
+    def image(self, location: Location, *, name: str | None = None,
               version: str | None = None) -> Sourced:
-        """The same for an address that has been parsed, and for one ``version`` of the object."""
-        self.check(address.bucket)
-        return Sourced(self._bucket(address.bucket), address, limit=self._limit, version=version,
-                       name=keys.display_name(address.name if name is None else name))
+        """The same for a location that has been parsed, and for one ``version`` of the object."""
+        self.check(location.bucket)
+        return Sourced(self._bucket(location.bucket), location, limit=self._limit, version=version,
+                       name=keys.display_name(location.name if name is None else name))
 
     def below(self, text: str, after: str, count: int) -> list[str]:
         """Up to ``count`` keys that begin as ``s3://bucket/prefix`` says, and come after ``after``.
@@ -91,8 +94,8 @@ class Sources:
         Raises `errors.BadRequest`, `errors.BucketNotAllowed`, `errors.NoSuchObject`,
         `errors.ObjectDenied`, and `errors.CloudError` for what may pass.
         """
-        bucket, _, prefix = text.removeprefix(addresses.SCHEME).partition("/")
-        if not text.startswith(addresses.SCHEME) or not bucket:
+        bucket, _, prefix = text.removeprefix(locations.SCHEME).partition("/")
+        if not text.startswith(locations.SCHEME) or not bucket:
             raise errors.BadRequest("an address looks like s3://bucket/prefix/")
         self.check(bucket)
         try:

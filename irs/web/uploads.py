@@ -7,8 +7,15 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, request
 
+from irs import errors
+from irs.domain.jobs import OWN_FAULT
 from irs.web import answers, multipart, preferences
+from irs.web.describing import PREFER, TEXT, describes
+from irs.web.outcomes import CANCELLED, LOST
 from irs.web.services import services
+
+#: What the answer may be, by ``Accept``.
+ANSWERS = {preferences.TEXT: TEXT, preferences.JSON: "Results", preferences.HTML: TEXT}
 
 blueprint = Blueprint("uploads", __name__)
 
@@ -20,6 +27,22 @@ def client_gone() -> Callable[[], bool]:
 
 
 @blueprint.post("/upload")
+@describes(
+    "Send images and wait for their labels",
+    tag="upload",
+    about="A form with one file or several, at most {settings.max_files}, each at most "
+          "{settings.max_image_bytes:,} bytes and {settings.max_image_pixels:,} pixels. The field is "
+          "`myfile` by custom; any name works. Waits {settings.client_wait:g} s, or what `Prefer` says. "
+          "Answers by `Accept`: lines `(name, label)`, JSON, or a page.",
+    params=(PREFER,),
+    body={"multipart/form-data": "Form"},
+    answers={200: ("Each file has its outcome, and at least one its label.", ANSWERS),
+             202: ("Something is not ready within the wait; the job goes on.", ANSWERS)},
+    refuses=(errors.NoFile, errors.UnsupportedFormat, errors.Undecodable,
+             (410, CANCELLED.code), *((500, code) for code in OWN_FAULT), (504, LOST)),
+    refused_as=ANSWERS,
+    example="-F myfile=@test_0.JPEG",
+)
 def upload() -> Response:
     """Classify the files of a form and wait for their labels."""
     web = services()

@@ -16,7 +16,17 @@ from celery.worker import state as worker_state
 from irs import errors, log
 from irs.aws.objects import Objects
 from irs.domain import images
-from irs.domain.jobs import Failure, InputInfo, Job, Prediction, Result, Status, stamp
+from irs.domain.jobs import (
+    GAVE_UP,
+    INPUT_MISSING,
+    Failure,
+    InputInfo,
+    Job,
+    Prediction,
+    Result,
+    Status,
+    stamp,
+)
 from irs.model import engine as engines
 from irs.model.batcher import Batcher
 from irs.results.announce import Announcer
@@ -113,7 +123,7 @@ class Pipeline:
         except errors.NoBucket:
             raise
         except errors.NotFound:
-            return self._failed(job, attempt, started, "input_missing",
+            return self._failed(job, attempt, started, INPUT_MISSING,
                                 "the uploaded image is not in the input bucket")
         except errors.CloudError:
             raise
@@ -127,7 +137,7 @@ class Pipeline:
                 raise Postponed(f"{type(exc).__name__}: {exc}") from exc
             _log.error("job.gave_up", id=job.id, attempt=attempt, why=repr(exc),
                        exc_info=not expected)
-            return self._failed(job, attempt, started, "gave_up",
+            return self._failed(job, attempt, started, GAVE_UP,
                                 f"could not be classified in {attempt} attempts")
         return Result(
             id=job.id, image=job.image, status=Status.DONE, attempts=attempt,
@@ -140,7 +150,7 @@ class Pipeline:
             _log.warning("job.stands_back", id=job.id, attempt=attempt)
             raise Postponed("its worker ended while it ran alone")
         _log.error("job.gave_up", id=job.id, attempt=attempt, why="its worker ended while it ran alone")
-        return self._failed(job, attempt, started, "gave_up",
+        return self._failed(job, attempt, started, GAVE_UP,
                             f"could not be classified in {attempt} attempts, some of which were cut off")
 
     def _predict(self, job: Job) -> tuple[InputInfo, tuple[Prediction, ...]]:

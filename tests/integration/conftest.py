@@ -16,6 +16,12 @@ __all__ = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("openapi")
+    group.addoption("--examples", type=int, default=5, help="requests an operation that are made up")
+    group.addoption("--fuzz-seed", type=int, default=1, help="of what is made up")
+
+
 @pytest.fixture(scope="module")
 def make_service(model_dir: Path,
                  tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:

@@ -26,7 +26,7 @@ def send(job: Job, *, reply_to: str) -> None:
 if __name__ == "__main__":
     log.configure("WARNING")
     settings = settings_module.build({"port": 0, "client_wait": 60.0, "drain_grace": float(sys.argv[1])})
-    app = create_app(settings, objects=MemoryObjects(), results=MemoryResults(),
+    app = create_app(settings, objects=MemoryObjects(), records=MemoryObjects(), results=MemoryResults(),
                      listener=MemoryListener(), send=send, depth=lambda: 0, ready=lambda: None)
     server = WebServer(app, settings)
     with stopped_by_signals(server):

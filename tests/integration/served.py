@@ -98,8 +98,8 @@ def serving() -> Iterator[Callable[..., Served]]:
                         predictions=(Prediction(label=f"label {job.image}", index=0, confidence=0.5),))))
                 arrived.release()
 
-            app = create_app(settings, objects=MemoryObjects(), results=results, listener=listener,
-                             send=send, depth=depth, ready=lambda: None, records=MemoryObjects("out"))
+            app = create_app(settings, objects=MemoryObjects(), records=MemoryObjects(), results=results,
+                             listener=listener, send=send, depth=depth, ready=lambda: None)
             server = WebServer(app, settings)
             thread = threading.Thread(target=server.run)
             thread.start()

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from irs import cli, doctor, settings
-from irs.aws import probe, provision
+from irs.aws import clients, probe, provision
 from irs.aws.queues import Queue
 from irs.doctor import Check
 from irs.model import exported
@@ -61,6 +61,16 @@ def test_nothing_is_made(cloud: Any) -> None:
                            f"queue {fresh.input_queue}", f"queue {fresh.output_queue}",
                            f"queue {fresh.dead_letter_queue}", "redrive policy"}
         assert "`irs up` creates it" in found[f"queue {fresh.input_queue}"].mend
+
+
+def test_a_source_bucket_that_is_not_there(complete: Settings) -> None:
+    there = f"{complete.input_bucket}-photos"
+    clients.client(complete, "s3").create_bucket(Bucket=there)
+    asked = complete.model_copy(update={"source_buckets": (there, "no-such-bucket")})
+    found = by_name(doctor.check_cloud(asked))
+    assert found[f"source bucket {there}"].level == "ok"
+    missing = found["source bucket no-such-bucket"]
+    assert (missing.level, "IRS_SOURCE_BUCKETS" in missing.mend) == ("fail", True)
 
 
 @pytest.mark.parametrize("change", [{"max_receive_count": 7}, {"dead_letter_queue": "other-dead"}])

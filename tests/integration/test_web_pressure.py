@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from irs.local import status as status_line
+from tests.conformity import Conformity
 from tests.integration.served import SLOW, Served, answer_on, form, serving, until
 
 pytestmark = pytest.mark.integration
@@ -137,6 +138,25 @@ def test_headers_without_end_are_a_431(serve):
     with serve().connect(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000) as sock:
         status, _, text = answer_on(sock)
         assert (status, text) == (431, "error: the request's headers are too large\n")
+
+
+@pytest.mark.parametrize(("sent", "status"), [
+    (b"GET /v1/stats HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000, 431),
+    (b"POST /v1/images HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    (b"POST /v1/images HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+    (b"POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400),
+    (b"POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n", 413),
+    (b"\r\nPOST /v1/images HTTP/1.1\r\nHost: x\r\nX Y\r\n\r\n", 400),
+])
+def test_a_program_is_told_in_problem_details_also_what_the_application_never_sees(serve, sent, status):
+    served = serve()
+    book = Conformity(served.services.document.tree)
+    with served.connect(sent) as sock:
+        found, headers, text = answer_on(sock)
+    assert found == status
+    method, path, _ = sent.split(maxsplit=2)
+    headers = {"Content-Type": headers["content-type"]}
+    assert not book.faults(method.decode(), path.decode(), status, headers, text.encode())
 
 
 def test_expecting_to_go_on_without_a_body_is_no_riddle(serve):

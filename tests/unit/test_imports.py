@@ -41,7 +41,8 @@ LIGHT = {
     ),
     "web package": (
         "import irs.web.app",
-        ("torch", "torchvision", "onnxruntime", "numpy", "irs.model", "irs.worker"),
+        # Models of the OpenAPI document are imported with the first request for it.
+        ("torch", "torchvision", "onnxruntime", "numpy", "irs.model", "irs.worker", "irs.web.schemas"),
     ),
     "broker": (
         "import irs.broker.transport",

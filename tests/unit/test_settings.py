@@ -248,3 +248,13 @@ def test_an_env_file_that_is_no_text_is_one_line(tmp_path: Path, monkeypatch: py
     Path(".env").write_bytes(b"IRS_PORT=\xff\xfe")
     with pytest.raises(SettingsError, match=r"^\.env is not UTF-8"):
         settings_module.build()
+
+
+@pytest.mark.parametrize(("inputs", "results"), [("8", "7"), ("off", "7"), (None, "7")])
+def test_results_outlive_their_uploads(monkeypatch: pytest.MonkeyPatch, inputs: str | None,
+                                       results: str) -> None:
+    if inputs is not None:
+        monkeypatch.setenv("IRS_KEEP_INPUTS", inputs)
+    monkeypatch.setenv("IRS_KEEP_RESULTS", results)
+    with pytest.raises(SettingsError, match="IRS_KEEP_INPUTS must be set, and at most IRS_KEEP_RESULTS"):
+        settings_module.load()

@@ -170,6 +170,22 @@ def test_refusals_and_missing_files_fail_alone(server: Scripted, photos: list[st
     assert shown.stderr.splitlines() == [refused["result"], "(absent, error: No such file or directory)"]
 
 
+@pytest.mark.parametrize("while_it_waits", [True, False])
+def test_a_cancelled_job_fails_alone(server: Scripted, photos: list[str], while_it_waits: bool) -> None:
+    ended = {"id": "7f3c", "image": "photo_0.jpg", "status": "cancelled",
+             "result": "(photo_0, error: cancelled)"}
+    queued = {"id": "7f3c", "image": "photo_0.jpg", "status": "queued", "result": "(photo_0, queued: …)"}
+    server.answer = lambda method, path, name: (
+        (200, {}, ended) if method == "GET"
+        else (200, {}, {"results": [done(name, "eel")]}) if name != "photo_0"
+        else (410, {}, {"results": [ended]}) if while_it_waits
+        else (202, {"Location": "/v1/images/7f3c"}, {"results": [queued]}))
+    shown = classify(server, *photos, "--wait", "20")
+    assert shown.exit_code == cli.FAILED
+    assert (shown.stdout, shown.stderr) == (
+        "(photo_1, eel)\n(photo_2, eel)\n", "(photo_0, error: cancelled)\n")
+
+
 def test_json_lines(server: Scripted, photos: list[str]) -> None:
     server.answer = lambda method, path, name: (
         (413, {}, "too large\n") if name == "photo_1" else (200, {}, {"results": [done(name, "eel")]}))

@@ -21,14 +21,15 @@ Azure trace, and checked on other draws, reversed, stretched and synthetic days.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from irs.domain.policies import fleet as fleets
 from irs.domain.policies import forecast
+from irs.domain.policies.fleet import Fleet
 from irs.domain.policies.memory import Memory
 from irs.domain.policies.projection import TOLERANCE, Queue
 from irs.domain.policies.records import (
     Action,
-    InstanceView,
     Launch,
     Observation,
     Policy,
@@ -51,23 +52,12 @@ LAG = 0.3
 RENT = 0.3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Fleet:
-    """The active instances by what they can do."""
-
-    #: by launch, oldest first
-    active: tuple[InstanceView, ...]
-    serving: tuple[InstanceView, ...]
-    #: seconds from now at which each of the others is expected, ascending
-    booting: tuple[float, ...]
-
-
 def tick(observation: Observation, state: State, policy: Policy) -> tuple[State, tuple[Action, ...]]:
     """One decision; see the module."""
     now = observation.now.timestamp()
     boot = observation.boot_seconds or policy.boot_seconds
     service = observation.service_seconds or policy.service_seconds
-    fleet = _sort(observation.fleet, now, boot)
+    fleet = fleets.sort(observation.fleet, now, boot)
     ids = frozenset(view.id for view in fleet.active)
     have = len(fleet.active)
     # An instance that is missing once may be a describe that was late or empty; one that is
@@ -122,21 +112,6 @@ def _rent(observation: Observation, policy: Policy) -> float:
     return policy.billed_boot_seconds if measured is None else measured
 
 
-def _sort(views: Sequence[InstanceView], now: float, boot: float) -> _Fleet:
-    active = sorted((v for v in views if v.active and not v.draining), key=lambda v: (v.launched_at, v.id))
-    known = any(view.ready_at is not None for view in active)
-    serving: list[InstanceView] = []
-    booting: list[float] = []
-    for view in active:
-        eta = view.launched_at.timestamp() + boot - now
-        if view.ready_at is not None or view.busy or (eta <= 0 and not known):
-            serving.append(view)
-        elif eta > -2 * boot:
-            # Overdue: soon. After three boots nobody counts on it any more.
-            booting.append(max(eta, 5.0))
-    return _Fleet(active=tuple(active), serving=tuple(serving), booting=tuple(sorted(booting)))
-
-
 def _margin(queue: Queue, memory: Memory, now: float, policy: Policy) -> float:
     """Seconds taken off W: up a little for each late message, down a little for each other."""
     if memory.at is None or not 0 < now - memory.at < 10 * policy.interval:
@@ -146,7 +121,7 @@ def _margin(queue: Queue, memory: Memory, now: float, policy: Policy) -> float:
     return min(max(margin, -policy.target_wait * LOOSE), policy.target_wait / 3)
 
 
-def _lacking(queue: Queue, fleet: _Fleet, boot: float, policy: Policy, missing: int) -> int:
+def _lacking(queue: Queue, fleet: Fleet, boot: float, policy: Policy, missing: int) -> int:
     """How many instances, launched now, would be just enough."""
     times = [boot + NEAR, boot + (NEAR + FAR) / 2, boot + FAR]
     # What waits now is certain, however far its due time lies ahead.
@@ -175,7 +150,7 @@ def _in_time(queue: Queue, arrives: Sequence[tuple[float, int]], times: Sequence
     return known.late(arrives, far) <= TOLERANCE
 
 
-def _keep(outlook: forecast.Outlook, queue: Queue, fleet: _Fleet, boot: float) -> int:
+def _keep(outlook: forecast.Outlook, queue: Queue, fleet: Fleet, boot: float) -> int:
     """Instances worth keeping: all while something boots or all have work to do."""
     have, serving = len(fleet.active), len(fleet.serving)
     if fleet.booting or outlook.most > EMPTY * serving:
@@ -190,7 +165,7 @@ def _keep(outlook: forecast.Outlook, queue: Queue, fleet: _Fleet, boot: float) -
     return keep
 
 
-def _idle(fleet: _Fleet, count: int, now: float, seen: Observation, policy: Policy) -> tuple[str, ...]:
+def _idle(fleet: Fleet, count: int, now: float, seen: Observation, policy: Policy) -> tuple[str, ...]:
     """At most ``count`` instances whose first billed minute is over, idle ones first."""
     boot = seen.boot_seconds or policy.boot_seconds
     paid = boot - _rent(seen, policy) + policy.billing_minimum
@@ -199,7 +174,7 @@ def _idle(fleet: _Fleet, count: int, now: float, seen: Observation, policy: Poli
     return tuple(view.id for view in old[:count])
 
 
-def _surplus(fleet: _Fleet, count: int) -> tuple[str, ...]:
+def _surplus(fleet: Fleet, count: int) -> tuple[str, ...]:
     """``count`` instances to go at once: those that boot, then idle ones, then the youngest."""
     works = {view.id for view in fleet.serving}
     order = sorted(fleet.active, key=lambda v: (v.id not in works, v.busy is False, v.launched_at, v.id),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from irs import errors
-from irs.audit import account, listing
+from irs.audit import account, listing, uploads
 from irs.audit.account import Account, Books
 from irs.aws.objects import Entry
 from irs.bulk.store import Batches
@@ -175,6 +175,17 @@ def test_objects_that_are_no_jobs_are_counted_beside(service: Service) -> None:
     service.outputs.put("fleet/irs/i-1.json", b"")
     found = service.audit()
     assert (found.foreign_objects, found.uploads, found.balanced) == (4, 0, True)
+
+
+def test_what_clients_have_put_there_themselves_is_no_upload_yet(service: Service) -> None:
+    announced = keys.new_id()
+    service.inputs.put(keys.ticket_key(announced), b"{}")
+    service.inputs.put(keys.staged_key(announced, "cat.png"), b"")
+    (mine,) = service.old()
+    service.results.write(done(mine))
+    found = service.audit()
+    assert (found.foreign_objects, found.uploads, found.balanced) == (0, 1, True)
+    assert uploads.find(service.inputs, announced) is None
 
 
 def test_several_objects_of_one_upload_are_one(service: Service) -> None:

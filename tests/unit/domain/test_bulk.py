@@ -33,11 +33,6 @@ def test_a_member_s_id_is_a_random_looking_uuid_and_always_the_same() -> None:
     assert bulk.member_id(keys.new_id(), 0) != ids[0]
 
 
-def test_a_key_s_batch_is_its_client_s_own() -> None:
-    assert bulk.keyed_id("a", "monday") == bulk.keyed_id("a", "monday")
-    assert len({bulk.keyed_id(*pair) for pair in (("a", "x"), ("b", "x"), ("a", "y"), ("", "ax"))}) == 4
-
-
 @given(st.lists(st.builds(
     Member, name=st.text(max_size=20), source=st.none() | st.text(max_size=20),
     error=st.none() | st.builds(Failure, code=st.text(max_size=9), message=st.text(max_size=9)))))

@@ -48,6 +48,7 @@ def test_a_failure_says_why_and_has_no_label():
 
 def test_a_cancelled_job_says_so():
     assert CANCELLED.line == "(test_0, error: cancelled)"
+    assert not {"label", "predictions", "model", "input", "error"} & set(json.loads(CANCELLED.to_json()))
 
 
 @pytest.mark.parametrize("result", [DONE, FAILED, CANCELLED], ids=lambda r: r.status)
@@ -100,7 +101,9 @@ def test_what_is_no_result_is_a_value_error(raw):
 
 @pytest.mark.parametrize(("changes", "complaint"), [
     ({"status": Status.QUEUED}, "final"), ({"status": Status.UNKNOWN}, "final"),
-    ({"predictions": ()}, "predictions"), ({"status": Status.FAILED}, "error")])
+    ({"predictions": ()}, "predictions"), ({"status": Status.FAILED}, "error"),
+    ({"status": Status.CANCELLED}, "neither"),
+    ({"status": Status.CANCELLED, "predictions": (), "error": FAILED.error}, "neither")])
 def test_a_result_that_contradicts_itself_cannot_be_made(changes, complaint):
     with pytest.raises(ValueError, match=complaint):
         dataclasses.replace(DONE, **changes)

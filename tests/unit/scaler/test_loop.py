@@ -163,6 +163,32 @@ def test_decisions_are_told_when_something_changes(events: list[Any]) -> None:
         "visible": 10, "in_flight": 0, "pending": 0, "running": 2, "min": 0, "max": 2}
 
 
+def test_a_decision_tells_who_works_and_when_the_others_will() -> None:
+    rig = Rig(max_instances=3)
+
+    def told() -> tuple[int, list[float]]:
+        decision = json.loads(rig.objects.get("scaler/irs.json"))["decision"]
+        return decision["ready"], decision["booting"]
+
+    rig.fill(10)
+    rig.rounds(1)
+    assert told() == (0, [50.0]), "launched in this very round, and never seen to boot so far"
+    rig.rounds(2)
+    assert told() == (0, [44.0, 47.0, 50.0])
+    rig.clock.advance(30)
+    rig.report()
+    rig.rounds(3)  # what the first decides is written when the lease is renewed
+    assert told() == (3, [])
+
+
+def test_launches_that_are_held_back_are_not_told_as_coming() -> None:
+    rig = Rig(fleet={"capacity": 0})
+    rig.fill(10)
+    rig.rounds(2)  # the second within the pause that the first one's failure made
+    assert rig.scaler.decision["launch"] == 1
+    assert rig.scaler.decision["booting"] == []
+
+
 def test_waiting_for_capacity_is_quiet(events: list[Any]) -> None:
     rig = Rig(fleet={"capacity": 0})
     rig.fill(10)

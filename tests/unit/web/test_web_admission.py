@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 
 import pytest
 
@@ -26,12 +27,19 @@ def basic(secret: str) -> str:
     return "Basic " + base64.b64encode(f"anyone:{secret}".encode()).decode()
 
 
+def aws(key_id: str) -> str:
+    return (f"AWS4-HMAC-SHA256 Credential={key_id}/20261125/us-east-1/rekognition/aws4_request, "
+            "SignedHeaders=host;x-amz-date;x-amz-target, Signature=00ff")
+
+
 # -- keys ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("headers", "status"), [
     ({"Authorization": f"Bearer {ME}"}, 200),
     ({"Authorization": f"bearer  {YOU} "}, 200),
     ({"X-API-Key": YOU}, 200),
     ({"Authorization": basic(ME)}, 200),
+    ({"Authorization": aws(ME)}, 200),
+    ({"Authorization": aws(ME[:-1])}, 401),
     ({}, 401),
     ({"X-API-Key": ""}, 401),
     ({"X-API-Key": ME[:-1]}, 401),
@@ -54,6 +62,17 @@ def test_a_key_opens_every_route(make, headers, status):
     data = {"myfile": (io.BytesIO(picture()), "a.jpg")}
     assert service.client.post("/upload", data=data, headers=headers).status_code == status
     assert len(service.sent) == (status == 200)
+
+
+@pytest.mark.parametrize("text", [
+    "Credential=/" * 2600, "Credential=," * 2600, "Credential=" + "/" * 30_000,
+    "Credential=" + "a/" * 15_000, "Credential=a" + "/a" * 15_000 + "/"])
+def test_no_header_holds_the_loop_up(make, text):
+    service = make(api_keys=KEYS)
+    began = time.process_time()
+    answer = service.client.get("/metrics", headers={"Authorization": f"AWS4-HMAC-SHA256 {text}"})
+    assert answer.status_code == 401
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/static/style.css"])

@@ -126,8 +126,9 @@ def test_metadata_is_in_no_answer_and_no_log(service, caplog, capsys):
         said.append(service.client.get(f"/v1/images/{job.id}").text)
     said += [caplog.text, *capsys.readouterr()]
     assert "sEcReT" not in "".join(said)
-    # Stored as it came, and described by its name alone.
-    assert service.objects.stored[job.key].metadata == {"name": "a.jpg"}
+    # Stored as it came, and described by its name and whom to tell alone.
+    assert service.objects.stored[job.key].metadata == {
+        "name": "a.jpg", "reply-to": service.listener.address}
 
 
 # -- whatever comes --------------------------------------------------------------------------

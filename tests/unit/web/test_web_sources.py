@@ -39,7 +39,7 @@ def test_an_address_goes_the_way_of_an_upload(service):
     assert (answer.status_code, answer.json["result"]) == (200, "(tiger shark, tench)")
     stored = service.objects.stored[f"{job.id}/tiger_shark.JPEG"]
     assert (stored.data, stored.content_type, stored.metadata) == (
-        picture(), "image/jpeg", {"name": "tiger shark.JPEG"})
+        picture(), "image/jpeg", {"name": "tiger shark.JPEG", "reply-to": service.listener.address})
 
 
 def test_without_a_wait_it_is_a_job(service):

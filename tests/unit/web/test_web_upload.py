@@ -27,7 +27,8 @@ def test_the_upload_is_stored_with_its_name_as_metadata(service):
     (job,) = service.sent
     stored = service.objects.stored[job.key]
     assert job.key == keys.input_key(job.id, "Ünï.JPEG")
-    assert (stored.data, stored.content_type, stored.metadata) == (body, "image/jpeg", {"name": "Ünï.JPEG"})
+    assert (stored.data, stored.content_type) == (body, "image/jpeg")
+    assert stored.metadata == {"name": "Ünï.JPEG", "reply-to": service.listener.address}
     assert service.listener.waiting == 0
 
 

@@ -13,9 +13,11 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from irs import errors
+from irs.aws.queues import Depth
 from irs.domain.jobs import Failure, InputInfo, Job, ModelInfo, Prediction, Result, Status
 from irs.settings import Settings
 from irs.testing import MemoryListener, MemoryObjects, MemoryResults
+from irs.web.stats import Sight
 
 LABELS = ("tench", "goldfish", "great white shark", "tiger shark", "hammerhead")
 
@@ -53,6 +55,8 @@ class Service:
     objects: MemoryObjects
     results: MemoryResults
     listener: MemoryListener
+    #: the output bucket, but for the results
+    records: MemoryObjects
     #: jobs sent, in order
     sent: list[Job] = field(default_factory=list)
     #: what the worker makes of a job; None: it does not get to it
@@ -64,6 +68,11 @@ class Service:
     #: the input queue's visible messages; an error: cannot be read
     depth: int | errors.CloudError = 0
     unready: errors.CloudError | None = None
+    #: what of queue and fleet `/v1/stats` tells; an error: cannot be read
+    sight: Sight | errors.CloudError = field(default_factory=lambda: Sight(
+        depth=Depth(visible=0, in_flight=0, delayed=0)))
+    #: times that it was looked at
+    looks: int = 0
     #: set at each send
     arrived: threading.Event = field(default_factory=threading.Event)
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from irs import errors
+from irs.audit import cancelling
 from irs.domain import keys
 from irs.domain.images import Preprocess
 from irs.domain.jobs import Job, ModelInfo, Result, Status
@@ -206,6 +207,37 @@ def test_two_messages_of_one_job_have_one_result(world: World) -> None:
     job = world.job(png())
     first = world.pipeline.classify(job, attempt=1, reply_to=None)
     assert world.pipeline.classify(job, attempt=1, reply_to=None) == first
+
+
+@pytest.mark.parametrize("attempt", [1, 2, LAST])
+def test_a_cancelled_job_costs_no_inference_and_stays_cancelled(
+        world: World, events: list[Any], attempt: int) -> None:
+    job = world.job(png())
+    told: list[Any] = []
+    cancelled = cancelling.cancel(job.id, world.inputs, ResultStore(SETTINGS, objects=world.outputs),
+                                  lambda *announced: told.append(announced))
+    assert world.pipeline.classify(job, attempt=attempt, reply_to=REPLY) == cancelled == world.stored(job)
+    assert world.engine.images == 0
+    assert world.announced(REPLY) == [job.id]
+    (finished,) = [event for event in events if event["event"] == "job.finished"]
+    assert (finished["status"], finished["attempt"]) == ("cancelled", attempt)
+    counted = world.metrics.registry.get_sample_value
+    assert counted("irs_worker_images_total", {"status": "failed"}) is None
+    assert counted("irs_worker_images_total", {"status": "cancelled"}) == (1 if attempt == 1 else None)
+
+
+def test_a_job_that_is_cancelled_while_it_runs_is_cancelled(world: World) -> None:
+    job = world.job(png())
+    predict = world.engine.predict
+
+    def meanwhile(batch: Any) -> Any:
+        cancelling.cancel(job.id, world.inputs, ResultStore(SETTINGS, objects=world.outputs),
+                          lambda *announced: None)
+        return predict(batch)
+
+    world.engine.predict = meanwhile  # type: ignore[method-assign]
+    assert world.pipeline.classify(job, attempt=1, reply_to=REPLY).status is Status.CANCELLED
+    assert world.stored(job).status is Status.CANCELLED
 
 
 @pytest.mark.parametrize("attempt", [1, LAST])

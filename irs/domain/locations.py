@@ -10,7 +10,7 @@ MAX_KEY = 1_024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Address:
+class Location:
     """One object."""
 
     bucket: str
@@ -22,15 +22,15 @@ class Address:
         return self.key.rpartition("/")[2]
 
 
-def parse(text: object) -> Address:
+def parse(text: object) -> Location:
     """The address that ``text`` is; raises `ValueError`, whose message is fit for a client."""
     if not isinstance(text, str) or not text.startswith(SCHEME):
         raise ValueError("an address looks like s3://bucket/key")
     bucket, _, key = text.removeprefix(SCHEME).partition("/")
-    return address(bucket, key)
+    return location(bucket, key)
 
 
-def address(bucket: object, key: object) -> Address:
+def location(bucket: object, key: object) -> Location:
     """The same from its two halves."""
     if not isinstance(bucket, str) or not isinstance(key, str) or not bucket or not key:
         raise ValueError("an address names a bucket and a key, as s3://bucket/key does")
@@ -43,4 +43,4 @@ def address(bucket: object, key: object) -> Address:
     # On the way to S3 a path may be tidied up, and would then name another bucket's object.
     if {".", ".."} & set(key.split("/")):
         raise ValueError("a key with . or .. between its slashes cannot be used")
-    return Address(bucket=bucket, key=key)
+    return Location(bucket=bucket, key=key)

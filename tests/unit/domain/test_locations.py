@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from irs.domain import addresses
+from irs.domain import locations
 
 
 @pytest.mark.parametrize(("text", "bucket", "key", "name"), [
@@ -16,7 +16,7 @@ from irs.domain import addresses
     ("s3://photos/" + "x" * 1024, "photos", "x" * 1024, "x" * 1024),
 ])
 def test_an_address_is_a_bucket_and_a_key(text, bucket, key, name):
-    found = addresses.parse(text)
+    found = locations.parse(text)
     assert (found.bucket, found.key, found.name) == (bucket, key, name)
 
 
@@ -32,4 +32,4 @@ def test_an_address_is_a_bucket_and_a_key(text, bucket, key, name):
 ])
 def test_what_is_no_address_is_named(text, why):
     with pytest.raises(ValueError, match=why):
-        addresses.parse(text)
+        locations.parse(text)

@@ -1,0 +1,35 @@
+"""The fleet as its scaler last described it: one GET of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from irs import errors, log
+from irs.domain import journal, waits
+from irs.domain.journal import Journal
+from irs.domain.waits import Outlook
+from irs.settings import Settings
+from irs.web.cloud import Records
+
+#: Bytes; a journal of a hundred instances has about 20,000.
+MAX_JOURNAL = 2_000_000
+
+_log = log.get("web")
+
+
+def look(settings: Settings, records: Callable[[], Records]) -> Outlook | None:
+    """What the journal tells; None where no scaler writes one. Raises `errors.CloudError`."""
+    try:
+        data = records().get(journal.key(settings.cluster), max_bytes=MAX_JOURNAL)
+        found = Journal.from_json(data)
+    except errors.NoBucket:
+        raise
+    except errors.NotFound:
+        return None
+    except (ValueError, RecursionError, errors.TooLarge) as exc:
+        _log.info("web.journal_unreadable", why=str(exc))
+        return None
+    # The clocks of two machines: what they disagree on makes an estimate worse, or none.
+    return Outlook.of(found.decision, datetime.now(UTC),
+                      stale=waits.STALE + settings.scaler_interval)
