@@ -69,11 +69,9 @@ def create() -> Response:
 def _fingerprint() -> str:
     """What makes two requests the same, told by their headers: a body may have a gigabyte.
 
-    A form's boundary is new with each sending, and of any length.
+    A form's boundary is new with each sending, but with one client of one length.
     """
-    form = request.mimetype == "multipart/form-data"
-    return claims.fingerprint("batch", request.mimetype.encode(),
-                              b"" if form else str(request.content_length).encode())
+    return claims.fingerprint("batch", request.mimetype.encode(), str(request.content_length).encode())
 
 
 def _create(batch_id: str, *, again: bool) -> Batch:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from irs import errors
-from irs.domain import bulk
+from irs.domain import bulk, keys
 from irs.domain.jobs import Job
 from irs.testing import FaultPlan, MemoryForeign, MemoryObjects
 from tests.unit.web.webkit import Service, done, failed, picture
@@ -206,23 +206,41 @@ def test_an_upload_that_fails_on_the_way_is_503(service: Service, monkeypatch: p
 
 
 # -- keys ------------------------------------------------------------------------------------------
+def keyed(service: Service, key: str, *files: tuple[str, bytes]) -> Any:
+    """A form as a client sends it again: with another boundary, as long as the first."""
+    boundary = keys.new_id()
+    body = b"".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n\r\n'.encode()
+        + data + b"\r\n" for name, data in files) + f"--{boundary}--\r\n".encode()
+    return service.client.post("/v1/batches", data=body, headers={"Idempotency-Key": key},
+                               content_type=f"multipart/form-data; boundary={boundary}")
+
+
 def test_a_repeat_with_the_same_key_is_the_same_batch(service: Service) -> None:
-    first = form(service, ("a.jpg", picture()), Idempotency_Key="x")
+    first = keyed(service, "x", ("a.jpg", picture()))
     feed(service)
-    again = form(service, ("a.jpg", picture()), Idempotency_Key="x")
-    other = form(service, ("a.jpg", picture()), Idempotency_Key="y")
+    again = keyed(service, "x", ("a.jpg", picture()))
+    other = keyed(service, "y", ("a.jpg", picture()))
     assert first.json["id"] == again.json["id"] != other.json["id"]
     assert (again.status_code, again.json["status"]) == (202, "done")
     assert len(service.sent) == 1
 
 
+def test_a_key_of_another_request_is_refused(service: Service) -> None:
+    assert keyed(service, "x", ("a.jpg", picture())).status_code == 202
+    answer = keyed(service, "x", ("a.jpg", picture()), ("b.jpg", picture()))
+    assert answer.json["code"] == errors.IdempotencyConflict.code
+    assert keyed(service, "a b", ("a.jpg", picture())).status_code == 400
+
+
 def test_a_repeat_after_a_failure_makes_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    put = service.objects.put
-    monkeypatch.setattr(service.objects, "put", lambda *a, **k: (_ for _ in ()).throw(
-        errors.Unreachable("timeout")))
-    assert form(service, ("a.jpg", picture()), Idempotency_Key="x").status_code == 503
-    monkeypatch.setattr(service.objects, "put", put)
-    answer = form(service, ("a.jpg", picture()), Idempotency_Key="x")
+    def put(*args: Any, **kwargs: Any) -> str:
+        raise errors.Unreachable("timeout")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.objects, "put", put)
+        assert keyed(service, "x", ("a.jpg", picture())).status_code == 503
+    answer = keyed(service, "x", ("a.jpg", picture()))
     assert answer.status_code == 202
     feed(service)
     assert service.client.get(answer.headers["Location"]).json["counts"]["done"] == 1
