@@ -103,8 +103,8 @@ def main() -> int:
     """Print the figures; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="*", type=Path)
-    parser.add_argument("--images", type=int, default=1_000)
-    parser.add_argument("--singles", type=int, default=40)
+    parser.add_argument("--images", type=int, default=2_500)
+    parser.add_argument("--singles", type=int, default=25)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     files = photographs(options.photos)
