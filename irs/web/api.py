@@ -12,7 +12,7 @@ from flask import Blueprint, Response, request
 from irs import errors
 from irs.domain import keys
 from irs.domain.jobs import Result, Status
-from irs.web import answers, multipart, preferences
+from irs.web import answers, hooks, multipart, preferences
 from irs.web.multipart import Upload
 from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
@@ -27,6 +27,7 @@ blueprint = Blueprint("api", __name__, url_prefix="/v1")
 def submit() -> Response:
     """One image: a raw body (``?name=`` names it) or a form with one file.
 
+    ``callback_url``, in the query or the form, is where its result is posted besides.
     202 with the job, or with ``Prefer: wait=N`` and a result in time 200 with the result.
     """
     web = services()
@@ -50,6 +51,7 @@ def _submitted(outcome: Outcome) -> Response:
 @contextlib.contextmanager
 def _image() -> Iterator[Upload]:
     """The request's one image; raises `errors.Refused`."""
+    callback = hooks.asked()
     limit = services().settings.max_image_bytes
     kind = request.mimetype
     if kind.startswith("image/") or kind == "application/octet-stream":
@@ -59,15 +61,18 @@ def _image() -> Iterator[Upload]:
                 upload.write(data)
             if not upload.size:
                 raise errors.NoFile("the request has no body: send the image's bytes")
+            upload.callback_url = callback
             yield upload
         return
     if kind and kind != "multipart/form-data":
         raise errors.UnsupportedFormat(
             "send the image itself as image/*, or one file as multipart/form-data")
+    wanted: dict[str, bytes | None] = {hooks.NAME: None}
     with multipart.received(request.stream, request.content_type, max_bytes=limit,
-                            max_files=services().settings.max_files) as files:
+                            max_files=services().settings.max_files, wanted=wanted) as files:
         if len(files) != 1:
             raise errors.BadRequest(f"one image a request, not {len(files)}")
+        files[0].callback_url = hooks.asked(wanted[hooks.NAME])
         yield files[0]
 
 
@@ -88,7 +93,7 @@ def status(text: str) -> Response:
         if wait.seconds:
             result = _poll(job_id, wait)
     if result is not None:
-        web.cloud.upkeep.pending.done(job_id)
+        web.cloud.done(job_id)
         response = answers.as_json(result.as_dict())
     elif web.cloud.upkeep.pending.is_lost(job_id):
         response = answers.problem(504, LOST, LOST_MESSAGE, {

@@ -11,8 +11,9 @@ from werkzeug.exceptions import HTTPException
 
 from irs import __version__, errors, log
 from irs.aws.queues import Queue
+from irs.callbacks.upkeep import Callbacks
 from irs.settings import Settings
-from irs.web import answers, api, health, metrics, pages, refusals, uploads
+from irs.web import answers, api, health, hooks, metrics, pages, refusals, uploads
 from irs.web.admission import ADMITTED, REFUSAL, Admission
 from irs.web.cloud import Announcements, Cloud, ObjectStore, Results, Send
 from irs.web.dispatch import Dispatcher
@@ -39,7 +40,8 @@ _log = log.get("web")
 
 def create_app(settings: Settings, *, objects: ObjectStore | None = None,
                results: Results | None = None, listener: Announcements | None = None,
-               send: Send | None = None, depth: Callable[[], int] | None = None,
+               send: Send | None = None, callbacks: Callbacks | None = None,
+               depth: Callable[[], int] | None = None,
                ready: Callable[[], None] | None = None,
                clock: Callable[[], float] = time.monotonic) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
@@ -54,9 +56,10 @@ def create_app(settings: Settings, *, objects: ObjectStore | None = None,
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     app.extensions[KEY] = _services(
-        settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send),
+        settings, clock, Cloud(settings, objects=objects, results=results, listener=listener, send=send,
+                               callbacks=callbacks),
         depth or functools.partial(_depth, settings), ready or functools.partial(health.look, settings))
-    for module in (uploads, api, pages, health, metrics):
+    for module in (uploads, api, hooks, pages, health, metrics):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
@@ -74,7 +77,7 @@ def _services(settings: Settings, clock: Callable[[], float], cloud: Cloud,
     gate = Gate(settings.max_waiting, drain, functools.partial(
         estimates.retry_after, waiting=settings.max_waiting))
     counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
-                       upkeep=lambda: cloud.counts)
+                       upkeep=lambda: cloud.counts, callbacks=lambda: cloud.calls)
     waiting = Waiting(cloud, drain, clock)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock),

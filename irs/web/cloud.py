@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from irs import errors, log
+from irs import errors, log, signing
 from irs.audit.pending import Keeper, Pending
 from irs.audit.sending import Send, celery_sender
 from irs.audit.sweep import Sweep
@@ -23,6 +23,12 @@ from irs.audit.upkeep import Counts, Upkeep
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.broker import shared
+from irs.callbacks import upkeep as callbacks_upkeep
+from irs.callbacks.calling import Caller
+from irs.callbacks.records import Records
+from irs.callbacks.upkeep import Callbacks
+from irs.domain import addresses
+from irs.domain.callbacks import IMAGE
 from irs.domain.jobs import Job, Result
 from irs.results.announce import Announcer
 from irs.results.listener import Listener
@@ -80,9 +86,10 @@ class Cloud:
 
     def __init__(self, settings: Settings, *, objects: ObjectStore | None = None,
                  results: Results | None = None, listener: Announcements | None = None,
-                 send: Send | None = None) -> None:
+                 send: Send | None = None, callbacks: Callbacks | None = None) -> None:
         self._settings = settings
         self._given = (objects, results, listener, send)
+        self._given_callbacks = callbacks
         self._lock = threading.RLock()
         self._forget()
 
@@ -91,6 +98,7 @@ class Cloud:
         self._objects, self._results, self._listener, self._send = self._given
         self._pool: ThreadPoolExecutor | None = None
         self._upkeep: Upkeep | None = None
+        self._callbacks = self._given_callbacks
         self._started = False
         self._failed: tuple[float, errors.CloudError] | None = None
 
@@ -146,7 +154,7 @@ class Cloud:
                 raise self._failed[1]
             if self._listener is None:
                 self._listener = listener = Listener(
-                    self._settings, told=lambda result: self.upkeep.pending.done(result.id))
+                    self._settings, told=lambda result: self.done(result.id))
                 shared.watch(lambda: listener.waiting)
             if not self._started:
                 try:
@@ -169,6 +177,53 @@ class Cloud:
                 if not any(self._given):
                     self._upkeep.start()
             return self._upkeep
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """Calls back; raises `errors.CallbacksOff` where there is nothing to sign with."""
+        self._mine()
+        with self._lock:
+            if self._callbacks is None:
+                self._callbacks = self._caller()
+                self._callbacks.start()
+            return self._callbacks
+
+    def _caller(self) -> Callbacks:
+        settings = self._settings
+        if settings.callback_secret is None:
+            raise errors.CallbacksOff(
+                "this service makes no callbacks: set IRS_CALLBACK_SECRET to have them")
+        from irs.callbacks.posting import Post  # libcurl, which nothing else here needs
+
+        records = Records(Objects(settings, settings.output_bucket))
+        return Callbacks(records, Caller(
+            records, {IMAGE: self._payload}, Post(addresses.networks(settings.callback_networks)),
+            signing.parse(settings.callback_secret.get_secret_value())))
+
+    def _payload(self, job_id: str) -> bytes | None:
+        result = self.results.read(job_id)
+        return result and result.to_json()
+
+    def done(self, job_id: str) -> None:
+        """The job has a result, wherever that was seen."""
+        self.upkeep.pending.done(job_id)
+        if self._callbacks is not None:
+            self._callbacks.told(job_id)
+
+    @property
+    def calls(self) -> callbacks_upkeep.Counts:
+        """What `callbacks` has to tell, without beginning it."""
+        return self._callbacks.counts if self._callbacks is not None else callbacks_upkeep.Counts()
+
+    @property
+    def calling(self) -> int:
+        """Callbacks under way."""
+        return self._callbacks.busy if self._callbacks is not None else 0
+
+    def end_calls(self) -> None:
+        """Begin no further callback: the process stops, and others or its next start go on."""
+        if self._callbacks is not None:
+            self._callbacks.close()
 
     @property
     def counts(self) -> Counts:
@@ -202,6 +257,8 @@ class Cloud:
         def build() -> None:
             try:
                 _ = self.upkeep, self.objects, self.results, self.send, self.listener
+                if self._settings.callback_secret is not None:
+                    _ = self.callbacks
             except errors.CloudError as exc:
                 _log.warning("web.not_ready", why=str(exc))
         threading.Thread(target=build, name="web-warm", daemon=True).start()
@@ -214,6 +271,7 @@ class Cloud:
         with self._lock:
             if self._upkeep is not None:
                 self._upkeep.close()
+            self.end_calls()
             if self._started and self._listener is not None:
                 self._listener.close()
             if self._pool is not None:

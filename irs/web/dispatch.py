@@ -56,7 +56,7 @@ class Dispatcher:
         for outcome in outcomes:
             if outcome.result is not None:
                 self._estimates.finished()
-                self._cloud.upkeep.pending.done(outcome.result.id)
+                self._cloud.done(outcome.result.id)
             self._metrics.uploads.labels(outcome.kind).inc()
         return outcomes
 
@@ -79,6 +79,9 @@ class Dispatcher:
                 self._cloud.objects.put(job.key, data, content_type=f"image/{header.format.lower()}",
                                         metadata={"name": job.image})
                 del data
+            if upload.callback_url is not None:
+                # In S3 before the task is sent: what is done, and promised, is called back.
+                self._cloud.callbacks.begin(job.id, upload.callback_url)
             # Before the send, which may be one although its answer is lost.
             self._cloud.upkeep.pending.accepted(job)
             self._cloud.send(job, reply_to=listener.address)

@@ -20,7 +20,7 @@ def make() -> Iterator[Callable[..., Service]]:
     made = []
 
     def build(**overrides: Any) -> Service:
-        ports = {name: overrides.pop(name) for name in ("clock",) if name in overrides}
+        ports = {name: overrides.pop(name) for name in ("clock", "callbacks") if name in overrides}
         settings = settings_module.build({"client_wait": 5.0, **overrides})
         objects, results, listener = MemoryObjects(), MemoryResults(), MemoryListener()
 

@@ -1,0 +1,73 @@
+"""``callback_url``: where a client wants a result sent, and what became of that."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from irs import errors
+from irs.domain import addresses, keys
+from irs.domain.callbacks import Record
+from irs.domain.jobs import Status
+from irs.web import answers
+from irs.web.services import services
+
+#: The name in a query, a form or a JSON body.
+NAME = "callback_url"
+
+blueprint = Blueprint("hooks", __name__, url_prefix="/v1")
+
+
+def asked(given: object = None) -> str | None:
+    """The URL that the request's query names, or ``given`` from its form or JSON body.
+
+    Raises `errors.BadRequest` for one that is none, or may not be called, and
+    `errors.CallbacksOff`. Whether a name's addresses are public is judged when it is called.
+    """
+    found = [text for text in (*request.args.getlist(NAME), given) if text is not None]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise errors.BadRequest(f"{NAME} is given twice")
+    settings = services().settings
+    if settings.callback_secret is None:
+        raise errors.CallbacksOff(f"this service makes no callbacks, and {NAME} asks for one: "
+                                  "set IRS_CALLBACK_SECRET to have them")
+    (text,) = found
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
+    if not isinstance(text, str):
+        raise errors.BadRequest(f"{NAME} must be a string")
+    try:
+        return addresses.parse(text, addresses.networks(settings.callback_networks)).url
+    except ValueError as exc:
+        raise errors.BadRequest(f"{NAME} {exc}") from None
+
+
+@blueprint.get("/images/<text>/callback")
+def status(text: str) -> Response:
+    """What became of a job's callback."""
+    record = _record(text)
+    return answers.as_json(record.report()) if record is not None else _none()
+
+
+@blueprint.post("/images/<text>/callback")
+def again(text: str) -> Response:
+    """Call anew, for a receiver that is mended; one that is still being tried goes on."""
+    record = _record(text)
+    if record is None:
+        return _none()
+    if record.state.final:
+        record = services().cloud.callbacks.again(record)
+    return answers.as_json(record.report(), 202)
+
+
+def _record(text: str) -> Record | None:
+    callbacks = services().cloud.callbacks
+    try:
+        return callbacks.find(keys.parse_id(text))
+    except ValueError:
+        return None
+
+
+def _none() -> Response:
+    return answers.problem(404, str(Status.UNKNOWN), "no such image, or it was sent without callback_url")

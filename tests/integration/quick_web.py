@@ -1,0 +1,18 @@
+"""Run as a script: the web tier as it is, but that its callbacks wait for seconds, not for minutes."""
+
+from __future__ import annotations
+
+from irs.callbacks import upkeep
+from irs.domain import callbacks
+
+callbacks.LEFT = 1.0
+callbacks.FIRST = 0.5
+upkeep.LEFT = 1.0
+upkeep.EVERY = 0.3
+upkeep.RESULT_EVERY = 0.3
+upkeep.random.uniform = lambda low, high: low * 0.1
+
+if __name__ == "__main__":
+    import web_entry
+
+    web_entry.main()
