@@ -30,12 +30,14 @@ class Poster(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Retry:
-    """What is to be attempted once more."""
+class Attempted:
+    """What came of one turn."""
 
-    held: Held
-    #: from now
-    seconds: float
+    #: whether the receiver took it; None: it was not called
+    taken: bool | None = None
+    #: what is to be attempted once more, and in how many seconds
+    again: Held | None = None
+    seconds: float = 0.0
 
 
 class Caller:
@@ -59,12 +61,12 @@ class Caller:
         known = self._payloads.get(record.about)
         return known(record.id) if known is not None else None
 
-    def attempt(self, held: Held) -> Retry | None:
-        """Call, and write down what came of it; None: there is nothing more to do here."""
+    def attempt(self, held: Held) -> Attempted:
+        """Call, and write down what came of it."""
         body = self.payload(held.record)
         mine = self._begin(held) if body is not None else None
         if body is None or mine is None:
-            return None
+            return Attempted()
         now = self._now()
         answer = self._post(mine.record.url, body, signing.headers(
             self._secrets, mine.record.id, body, int(now.timestamp())))
@@ -72,10 +74,10 @@ class Caller:
         self._tell(record)
         if record.state.final:
             self._records.end(record)
-            return None
-        # Stored under the ETag that is held: what another process did meanwhile stands.
-        kept = self._records.replace(mine, record)
-        return kept and Retry(held=kept, seconds=(record.next_at - self._now()).total_seconds())
+            return Attempted(taken=answer.taken)
+        # In the place of what is held: what another process did meanwhile stands.
+        return Attempted(taken=answer.taken, again=self._records.replace(mine, record),
+                         seconds=(record.next_at - self._now()).total_seconds())
 
     def _begin(self, held: Held) -> Held | None:
         """The attempt's record, claimed where another process may think that it is its own."""

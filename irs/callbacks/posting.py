@@ -11,6 +11,7 @@ import queue
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -45,13 +46,14 @@ class Lookups:
 
     def __call__(self, host: str, port: int) -> Sequence[str]:
         """The addresses of ``host``, in the system's order; raises `OSError`."""
+        end = time.monotonic() + self._seconds
         if not self._room.acquire(timeout=self._seconds):
             raise TimeoutError("the name could not be resolved in time")
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=self._look, args=(host, port, answers), name="callback-name",
                          daemon=True).start()
         try:
-            found = answers.get(timeout=self._seconds)
+            found = answers.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             raise TimeoutError("the name could not be resolved in time") from None
         if isinstance(found, Exception):

@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from irs import errors, log
-from irs.callbacks.calling import Caller
+from irs import errors, log, signing
+from irs.aws.objects import Objects
+from irs.callbacks.calling import Attempted, Caller, Payload
 from irs.callbacks.records import Held, Records
 from irs.callbacks.turns import Turns
 from irs.domain import addresses
 from irs.domain.callbacks import IMAGE, LEFT, Record
+from irs.settings import Settings
 
-#: Threads that call: each waits for a receiver or for S3.
-THREADS = 16
 #: Seconds between looks at the records, and most seconds between them while S3 fails.
 EVERY, SLOWEST = 30.0, 120.0
 #: Jobs whose results this process waits for: beyond, the oldest are left to the looks.
@@ -45,6 +45,22 @@ class Counts:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     #: callbacks in this process's memory that are due, or will be
     queued: int = 0
+
+
+def made(settings: Settings, payloads: Mapping[str, Payload]) -> Callbacks:
+    """The real thing, not started; raises `errors.CallbacksOff` where there is no secret.
+
+    ``payloads`` has for each kind of thing that may be called back about what gives its
+    JSON by its id.
+    """
+    if settings.callback_secret is None:
+        raise errors.CallbacksOff("this service makes no callbacks: set IRS_CALLBACK_SECRET to have them")
+    from irs.callbacks.posting import Post  # libcurl, which nothing else here needs
+
+    records = Records(Objects(settings, settings.output_bucket))
+    return Callbacks(records, Caller(
+        records, payloads, Post(addresses.networks(settings.callback_networks)),
+        signing.parse(settings.callback_secret.get_secret_value())))
 
 
 class Callbacks:
@@ -104,7 +120,7 @@ class Callbacks:
     def start(self) -> None:
         """Begin, in threads."""
         self._threads = [threading.Thread(target=self._call, name=f"callback-{n}", daemon=True)
-                         for n in range(THREADS)]
+                         for n in range(self._turns.limits.threads)]
         self._threads.append(threading.Thread(target=self._run, name="callbacks", daemon=True))
         for thread in self._threads:
             thread.start()
@@ -123,9 +139,9 @@ class Callbacks:
 
     def turn(self, held: Held) -> None:
         """One attempt, and the next one's place among the others."""
-        again = None
+        came = Attempted()
         try:
-            again = self._caller.attempt(held)
+            came = self._caller.attempt(held)
         except errors.CloudError as exc:
             # The record is as it was, or says more: a later look finds it.
             _log.warning("callback.not_recorded", id=held.record.id, why=str(exc))
@@ -133,9 +149,9 @@ class Callbacks:
             # Whatever it is, the next callback must be made.
             _log.exception("callback.error", id=held.record.id)
         finally:
-            self._turns.done(held)
-        if again is not None:
-            self._turns.add(again.held, again.seconds)
+            self._turns.done(held, came.taken)
+        if came.again is not None:
+            self._turns.add(came.again, came.seconds)
 
     def _run(self) -> None:
         failures = 0

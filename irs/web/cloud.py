@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from irs import errors, log, signing
+from irs import errors, log
 from irs.audit.pending import Keeper, Pending
 from irs.audit.sending import Send, celery_sender
 from irs.audit.sweep import Sweep
@@ -24,10 +24,7 @@ from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.broker import shared
 from irs.callbacks import upkeep as callbacks_upkeep
-from irs.callbacks.calling import Caller
-from irs.callbacks.records import Records
 from irs.callbacks.upkeep import Callbacks
-from irs.domain import addresses
 from irs.domain.callbacks import IMAGE
 from irs.domain.jobs import Job, Result
 from irs.results.announce import Announcer
@@ -184,21 +181,9 @@ class Cloud:
         self._mine()
         with self._lock:
             if self._callbacks is None:
-                self._callbacks = self._caller()
+                self._callbacks = callbacks_upkeep.made(self._settings, {IMAGE: self._payload})
                 self._callbacks.start()
             return self._callbacks
-
-    def _caller(self) -> Callbacks:
-        settings = self._settings
-        if settings.callback_secret is None:
-            raise errors.CallbacksOff(
-                "this service makes no callbacks: set IRS_CALLBACK_SECRET to have them")
-        from irs.callbacks.posting import Post  # libcurl, which nothing else here needs
-
-        records = Records(Objects(settings, settings.output_bucket))
-        return Callbacks(records, Caller(
-            records, {IMAGE: self._payload}, Post(addresses.networks(settings.callback_networks)),
-            signing.parse(settings.callback_secret.get_secret_value())))
 
     def _payload(self, job_id: str) -> bytes | None:
         result = self.results.read(job_id)

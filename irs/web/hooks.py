@@ -30,8 +30,8 @@ def asked(given: object = None) -> str | None:
         raise errors.BadRequest(f"{NAME} is given twice")
     settings = services().settings
     if settings.callback_secret is None:
-        raise errors.CallbacksOff(f"this service makes no callbacks, and {NAME} asks for one: "
-                                  "set IRS_CALLBACK_SECRET to have them")
+        raise errors.CallbacksOff(f"this service makes no callbacks: without {NAME} it takes the image; "
+                                  "to have them, set IRS_CALLBACK_SECRET")
     (text,) = found
     if isinstance(text, bytes):
         text = text.decode(errors="replace")

@@ -7,7 +7,7 @@ from typing import Any
 
 from irs.callbacks.calling import Caller
 from irs.callbacks.records import OPEN, OVER, Records
-from irs.callbacks.turns import Turns
+from irs.callbacks.turns import Limits, Turns
 from irs.callbacks.upkeep import Callbacks
 from irs.domain import keys
 from irs.domain.callbacks import IMAGE, Answer, Record
@@ -41,8 +41,8 @@ class World:
         return Caller(Records(store or self.objects), {IMAGE: self.payloads.get}, self.post, [SECRET],
                       now=self.clock.now, luck=lambda: 0.5)
 
-    def process(self, **turns: Any) -> Process:
-        return Process(self, Turns(clock=self.seconds, **turns))
+    def process(self, **limits: Any) -> Process:
+        return Process(self, Turns(Limits(**limits), clock=self.seconds))
 
     def stored(self, record_id: str, folder: str = OPEN) -> Record | None:
         found = self.objects.stored.get(f"{folder}{record_id}.json")

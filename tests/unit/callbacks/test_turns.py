@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
+from irs.callbacks import turns as turns_module
 from irs.callbacks.records import Held
-from irs.callbacks.turns import Turns
+from irs.callbacks.turns import Limits, Turns
 from irs.domain import keys
 from irs.domain.callbacks import Record
 from irs.testing import FakeClock
@@ -23,7 +24,7 @@ def held(host: str = "a.example") -> Held:
 
 
 def turns(clock, **limits) -> Turns:
-    return Turns(clock=lambda: clock.now().timestamp(), **limits)
+    return Turns(Limits(**limits), clock=lambda: clock.now().timestamp())
 
 
 def test_what_is_due_comes_in_order_and_what_is_not_later(clock):
@@ -33,13 +34,15 @@ def test_what_is_due_comes_in_order_and_what_is_not_later(clock):
     assert line.add(late, 10)
     assert line.add(second)
     assert [line.due(), line.due(), line.due()] == [first, second, None]
+    line.done(first)
+    assert line.due() is None
     clock.advance(10)
     assert line.due() is late
-    assert line.busy == len(line) == 3
+    assert line.busy == len(line) == 2
 
 
 def test_a_receiver_has_so_many_at_once_and_the_others_go_on(clock):
-    line = turns(clock, at_once=2)
+    line = turns(clock)
     slow = [held("slow.example") for _ in range(5)]
     other = held("other.example")
     for one in (*slow, other):
@@ -49,8 +52,59 @@ def test_a_receiver_has_so_many_at_once_and_the_others_go_on(clock):
     assert line.due() is slow[2]
 
 
+def well(line, *hosts):
+    """They have taken a callback."""
+    for host in hosts:
+        line.add(held(host))
+        line.done(line.due(), well=True)
+
+
+def test_a_receiver_that_is_well_has_more_at_once(clock):
+    line = turns(clock, well=3)
+    well(line, "a.example")
+    for _ in range(5):
+        line.add(held("a.example"))
+    first, second, third = (line.due() for _ in range(3))
+    assert line.due() is None
+    line.done(first, well=False)
+    assert line.due() is None  # two are under way, and that is enough now
+    line.done(second, well=None)
+    assert line.due() is not None
+    line.done(third)
+    assert line.busy == 1
+
+
+def test_a_thousand_receivers_that_never_answer_leave_half_of_the_threads(clock):
+    line = turns(clock, threads=4)
+    well(line, "a.example")
+    for n in range(50):
+        line.add(held(f"{n}.dead.example"))
+    for _ in range(3):
+        line.add(held("a.example"))
+    taken = [line.due() for _ in range(6)]
+    assert [one.record.url[8:].partition(".")[0] for one in taken[:5]] == ["0", "1", "a", "a", "a"]
+    assert taken[5] is None
+
+
+def test_and_half_of_the_room(clock):
+    line = turns(clock, room=10)
+    well(line, "a.example")
+    assert [line.add(held(f"{n}.dead.example")) for n in range(6)] == [True] * 5 + [False]
+    assert [line.add(held("a.example")) for n in range(6)] == [True] * 5 + [False]
+
+
+def test_those_that_are_well_are_remembered_within_bounds(clock, monkeypatch):
+    monkeypatch.setattr(turns_module, "REMEMBERED", 2)
+    line = turns(clock, room=4)
+    well(line, "a.example", "b.example", "c.example")
+    assert [line.add(held(f"{n}.dead.example")) for n in range(3)] == [True, True, False]
+    assert not line.add(held("a.example"))
+    assert line.add(held("b.example"))
+
+
 def test_receivers_take_turns(clock):
     line = turns(clock)
+    well(line, "a.example", "b.example", "c.example")
     for host in ("a.example", "a.example", "b.example", "c.example", "a.example"):
         line.add(held(host))
     order = [line.due().record.url[8] for _ in range(5)]
@@ -58,7 +112,8 @@ def test_receivers_take_turns(clock):
 
 
 def test_all_of_them_and_those_of_one_receiver_are_bounded(clock):
-    line = turns(clock, limit=5, each=3)
+    line = turns(clock, room=5, each=3)
+    well(line, "a.example", "b.example", "c.example")
     assert [line.add(held("a.example")) for _ in range(4)] == [True, True, True, False]
     assert [line.add(held("b.example")) for _ in range(3)] == [True, True, False]
     one = line.due()
