@@ -173,6 +173,8 @@ class Cloud:
                 self._upkeep = Upkeep(Pending(after=math.inf if after is None else after), self._keepers)
                 if not any(self._given):
                     self._upkeep.start()
+                    if self._settings.callback_secret is not None:
+                        _ = self.callbacks  # which looks after what others have promised
             return self._upkeep
 
     @property
@@ -242,8 +244,6 @@ class Cloud:
         def build() -> None:
             try:
                 _ = self.upkeep, self.objects, self.results, self.send, self.listener
-                if self._settings.callback_secret is not None:
-                    _ = self.callbacks
             except errors.CloudError as exc:
                 _log.warning("web.not_ready", why=str(exc))
         threading.Thread(target=build, name="web-warm", daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -84,6 +85,16 @@ def test_a_receiver_that_is_down_is_called_again(web, worker, receiver, photos):
     assert "next_at" in told
     until(lambda: state(web, job_id)["state"] == "delivered", 20)
     assert [call.headers["webhook-id"] for call in receiver.calls] == [job_id] * 2
+
+
+def test_receivers_that_never_answer_do_not_hold_the_others_up(web, worker, receiver, photos):
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server((f"127.0.0.{n}", 0))) for n in (2, 3, 4)]
+        held = [submit(web, photos["coffee"], "http://{}:{}/".format(*one.getsockname()))
+                for one in silent for _ in range(2)]
+        good = {submit(web, photos["coffee"], receiver.url()) for _ in range(12)}
+        until(lambda: {call.headers["webhook-id"] for call in receiver.calls} == good, 9.5)
+        assert {state(web, job_id)["attempts"] for job_id in held} == {0}
 
 
 def test_a_name_that_leads_inside_is_not_called(web, worker, service, receiver, photos):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from ipaddress import ip_address, ip_network
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from irs.domain import addresses
 
@@ -113,6 +116,23 @@ def test_an_allowed_network_needs_neither_to_be_public_nor_https(url: str, fine:
     else:
         with pytest.raises(ValueError, match=r"."):
             addresses.parse(url, LOOPBACK)
+
+
+@given(st.one_of(
+    st.from_regex(r"https?://[a-zA-Z0-9.@:/?#\[\]%\\ _-]{1,30}", fullmatch=True),
+    st.builds("https://{}{}".format, st.text(max_size=20), st.text(max_size=20))))
+@example("https://a.b:80@c.d/")
+@example("https://a.b\\@c.d/")
+def test_another_parser_finds_the_same_host(url: str) -> None:
+    """What is judged must be what is called, whoever reads the URL."""
+    try:
+        target = addresses.parse(url, LOOPBACK)
+    except ValueError:
+        return
+    parts = urllib.parse.urlsplit(url)
+    assert parts.hostname == target.host == addresses.host(url).strip("[]")
+    assert (parts.port or (443 if target.secure else 80)) == target.port
+    assert (parts.username, parts.password, parts.fragment) == (None, None, "")
 
 
 def test_what_is_logged_of_a_url_has_no_secret() -> None:
