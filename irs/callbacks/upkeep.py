@@ -29,7 +29,7 @@ EVERY, SLOWEST = 30.0, 120.0
 LIMIT = 10_000
 #: Records that one look reads.
 READS = 500
-#: Seconds between looks for one job's result: first and most. An old job is looked for less often.
+#: Seconds between looks for one job's result: first and most, and in between a fifth of its age.
 RESULT_EVERY, RESULT_MOST = 30.0, 600.0
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -208,4 +208,4 @@ class Callbacks:
             self._records.end(over)
             _log.warning("callback.abandoned", id=record.id, host=addresses.host(record.url))
         age = (now - record.created).total_seconds()
-        return now + timedelta(seconds=min(RESULT_MOST, max(RESULT_EVERY, age / 10)))
+        return now + timedelta(seconds=min(RESULT_MOST, max(RESULT_EVERY, age / 5)))

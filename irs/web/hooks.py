@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from irs import errors
 from irs.domain import addresses, keys
-from irs.domain.callbacks import Record
+from irs.domain.callbacks import IMAGE, Record
 from irs.domain.jobs import Status
 from irs.web import answers
 from irs.web.services import services
@@ -46,28 +46,39 @@ def asked(given: object = None) -> str | None:
 @blueprint.get("/images/<text>/callback")
 def status(text: str) -> Response:
     """What became of a job's callback."""
-    record = _record(text)
-    return answers.as_json(record.report()) if record is not None else _none()
+    return report(text, IMAGE)
 
 
 @blueprint.post("/images/<text>/callback")
 def again(text: str) -> Response:
-    """Call anew, for a receiver that is mended; one that is still being tried goes on."""
-    record = _record(text)
+    """Makes a job's callback once more."""
+    return repeat(text, IMAGE)
+
+
+def report(text: str, about: str) -> Response:
+    """What became of the callback of that id and kind, or that there is none."""
+    record = _record(text, about)
+    return answers.as_json(record.report()) if record is not None else _none(about)
+
+
+def repeat(text: str, about: str) -> Response:
+    """Call anew, for a receiver that is mended; what is still being tried goes on as it is."""
+    record = _record(text, about)
     if record is None:
-        return _none()
+        return _none(about)
     if record.state.final:
         record = services().cloud.callbacks.again(record)
     return answers.as_json(record.report(), 202)
 
 
-def _record(text: str) -> Record | None:
+def _record(text: str, about: str) -> Record | None:
     callbacks = services().cloud.callbacks
     try:
-        return callbacks.find(keys.parse_id(text))
+        record = callbacks.find(keys.parse_id(text))
     except ValueError:
         return None
+    return record if record is not None and record.about == about else None
 
 
-def _none() -> Response:
-    return answers.problem(404, str(Status.UNKNOWN), "no such image, or it was sent without callback_url")
+def _none(about: str) -> Response:
+    return answers.problem(404, str(Status.UNKNOWN), f"no such {about}, or it was sent without {NAME}")

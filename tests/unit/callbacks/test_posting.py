@@ -131,6 +131,25 @@ def test_a_name_is_connected_to_where_it_was_judged(receiver):
     assert receiver.calls[0].headers["host"] == f"hooks.example.com:{receiver.port}"
 
 
+@pytest.mark.parametrize("host", ["[::1]", "hooks.example.com"])
+def test_over_ipv6(host):
+    try:
+        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with server:
+        def serve():
+            with server.accept()[0] as peer:
+                peer.recv(65_536)
+                peer.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://{host}:{server.getsockname()[1]}/"
+        assert post(url, allowed=(ip_network("::1/128"),), names={host: ["::1"]}).status == 204
+        thread.join(10)
+
+
 @pytest.mark.parametrize("host", ["Hooks.Example.COM", "hooks.example.com."])
 def test_a_name_in_another_spelling_is_pinned_too(receiver, host):
     assert post(receiver.url(host=host), names={host.lower(): ["127.0.0.1"]}).status == 200

@@ -167,6 +167,23 @@ def test_there_is_none(service, text, method):
     assert (answer.status_code, answer.content_type) == (404, PROBLEM)
 
 
+def test_what_is_no_images_is_none_here(make, world):
+    process = world.process()
+    service = make(callback_secret=SECRET, callbacks=process)
+    process.begin(other := keys.new_id(), URL, about="batch")
+    assert service.client.get(f"/v1/images/{other}/callback").status_code == 404
+
+
+def test_a_kind_that_this_version_does_not_know_is_left_for_one_that_does(world):
+    process = world.process()
+    process.begin(other := keys.new_id(), URL, about="batch")
+    world.payloads[other] = b"{}"
+    process.told(other)
+    process.call()
+    assert world.posts == []
+    assert world.stored(other).attempts == 0
+
+
 def test_a_storage_that_cannot_be_read_is_503_and_names_the_job(service, world):
     world.faults.fail_randomly("get_tagged", 1, errors.Unreachable("down"))
     job_id = keys.new_id()
