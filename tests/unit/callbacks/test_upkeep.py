@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,6 +16,7 @@ from irs.callbacks import upkeep as upkeep_module
 from irs.callbacks.records import OPEN, OVER
 from irs.domain import keys
 from irs.domain.callbacks import ATTEMPTS, Answer, State
+from irs.testing import FaultPlan
 from irs.testing.clock import START
 from tests.unit.callbacks.callkit import SECRET, URL, World
 
@@ -307,6 +310,39 @@ def test_a_defect_costs_one_attempt_and_no_thread(world, events):
     assert "callback.error" in [event["event"] for event in events]
     world.answer = lambda: Answer(status=200)
     assert looks(world, process, 60) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_promised_is_lost_whatever_fails(world, seed):
+    """S3 refuses and loses answers, receivers fail, processes die: each callback is made."""
+    dice = random.Random(seed)
+    for method in ("put", "get_tagged", "delete", "tags"):
+        world.faults.fail_randomly(method, 0.1, errors.Unreachable("down"))
+        world.faults.fail_randomly(method, 0.1, errors.Unreachable("lost"), after=True)
+    world.answer = lambda: dice.choice([Answer(status=200), down(), Answer(error="reset")])
+    processes = [world.process() for _ in range(3)]
+    promised = set()
+    for second in range(900):
+        process = dice.choice(processes)
+        if second % 10 == 0:
+            with contextlib.suppress(errors.Unreachable):
+                promised.add(process.job())
+        for job_id in dice.sample(sorted(promised), min(2, len(promised))):
+            finished(world, dice.choice(processes), job_id)
+        if dice.random() < 0.01:
+            processes[dice.randrange(3)] = world.process()  # in the place of one that was killed
+        if second % 30 == 0:
+            with contextlib.suppress(errors.Unreachable):
+                process.look()
+        process.call()
+        world.clock.advance(1)
+    world.faults, world.answer = FaultPlan(), lambda: Answer(status=200)
+    world.payloads.update(dict.fromkeys(promised, b"{}"))
+    looks(world, world.process(), 3600)
+    made = [headers["webhook-id"] for _, _, headers in world.posts]
+    assert promised <= set(made)
+    assert len(promised) > 50
+    assert all(world.over(job_id).state is State.DELIVERED for job_id in promised)
 
 
 def test_the_table_of_promises_is_bounded(world, monkeypatch):
