@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,7 +59,7 @@ def state(web: Web, job_id: str) -> dict[str, Any]:
 
 def test_a_result_is_called_back_and_its_signatures_hold(web, worker, service, receiver, photos):
     job_id = submit(web, photos["coffee"], receiver.url("/hook?token=x"))
-    until(lambda: state(web, job_id)["state"] == "delivered", 20)
+    until(lambda: state(web, job_id)["state"] == "delivered")
     (call,) = receiver.calls
     assert call.path == "/hook?token=x"
     assert json.loads(call.body)["label"] == "espresso"
@@ -76,15 +77,17 @@ def test_a_result_is_called_back_and_its_signatures_hold(web, worker, service, r
 
 
 def test_a_receiver_that_is_down_is_called_again(web, worker, receiver, photos):
-    receiver.answer = lambda number: 503 if number == 1 else 204
+    mended = threading.Event()
+    receiver.answer = lambda number: 204 if mended.is_set() else 503
     receiver.text = b""
     job_id = submit(web, photos["coffee"], receiver.url())
-    until(lambda: state(web, job_id)["attempts"] == 1, 20)
-    told = state(web, job_id)
+    told = until(lambda: "last_error" in (now := state(web, job_id)) and now)
     assert (told["state"], told["last_error"]) == ("pending", "answered 503")
     assert "next_at" in told
-    until(lambda: state(web, job_id)["state"] == "delivered", 20)
-    assert [call.headers["webhook-id"] for call in receiver.calls] == [job_id] * 2
+    mended.set()
+    until(lambda: state(web, job_id)["state"] == "delivered")
+    assert len(receiver.calls) >= 2
+    assert {call.headers["webhook-id"] for call in receiver.calls} == {job_id}
 
 
 def test_receivers_that_never_answer_do_not_hold_the_others_up(web, worker, receiver, photos):
@@ -93,8 +96,9 @@ def test_receivers_that_never_answer_do_not_hold_the_others_up(web, worker, rece
         held = [submit(web, photos["coffee"], "http://{}:{}/".format(*one.getsockname()))
                 for one in silent for _ in range(2)]
         good = {submit(web, photos["coffee"], receiver.url()) for _ in range(12)}
-        until(lambda: {call.headers["webhook-id"] for call in receiver.calls} == good, 9.5)
-        assert {state(web, job_id)["attempts"] for job_id in held} == {0}
+        until(lambda: {call.headers["webhook-id"] for call in receiver.calls} == good, 50)
+        # And no attempt at the others has ended.
+        assert not any("last_error" in state(web, job_id) for job_id in held)
 
 
 def test_a_name_that_leads_inside_is_not_called(web, worker, service, receiver, photos):
@@ -103,8 +107,7 @@ def test_a_name_that_leads_inside_is_not_called(web, worker, service, receiver, 
                      service._directory, service._stack)
     process = strict.web(script="quick_web.py")
     job_id = submit(process, photos["coffee"], receiver.url(host="localhost").replace("http:", "https:"))
-    until(lambda: state(process, job_id)["attempts"], 20)
-    assert "not public" in state(process, job_id)["last_error"]
+    assert "not public" in until(lambda: state(process, job_id).get("last_error"))
     assert receiver.calls == []
     process.stop()
 
@@ -120,7 +123,7 @@ def test_a_web_process_that_is_killed_before_the_delivery_is_followed_by_another
             doomed.popen.kill()
             doomed.popen.wait(10)
     with receiving(port=port) as receiver:
-        until(lambda: state(web, job_id)["state"] == "delivered", 30)
+        until(lambda: state(web, job_id)["state"] == "delivered")
         assert [call.headers["webhook-id"] for call in receiver.calls] == [job_id]
 
 
@@ -135,4 +138,5 @@ def test_sigterm_lets_a_callback_that_is_under_way_end(web, worker, service, pho
             until(lambda: process.said("web.draining"), 10)
             peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             assert process.popen.wait(20) == 0
-    assert state(web, job_id) == {"id": job_id, "state": "delivered", "attempts": 1, "last_status": 200}
+    told = state(web, job_id)
+    assert (told["state"], told["last_status"]) == ("delivered", 200)
