@@ -20,6 +20,7 @@ from irs.web import (
     docs,
     fleet,
     health,
+    hooks,
     metrics,
     openapi,
     pages,
@@ -75,7 +76,7 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings))
-    for module in (uploads, api, direct, rekognition, stats, pages, health, metrics, openapi, docs):
+    for module in (uploads, api, direct, hooks, rekognition, stats, pages, health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
@@ -96,7 +97,7 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     gate = Gate(settings.max_waiting, drain, functools.partial(
         estimates.retry_after, waiting=settings.max_waiting))
     counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
-                       upkeep=lambda: cloud.counts)
+                       upkeep=lambda: cloud.counts, callbacks=lambda: cloud.calls)
     waiting = Waiting(cloud, drain, clock)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock),

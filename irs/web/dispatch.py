@@ -32,6 +32,8 @@ class Image(Protocol):
 
     #: the job's, where it is settled already; an image is stored under such an id once
     id: str | None
+    #: where its result is to be posted besides
+    callback_url: str | None
 
     @property
     def name(self) -> str:
@@ -75,7 +77,7 @@ class Dispatcher:
             if outcome.result is not None:
                 if isinstance(item, Pending) and item.number is not None:
                     self._estimates.finished()
-                self._cloud.upkeep.pending.done(outcome.result.id, outcome.result.status)
+                self._cloud.done(outcome.result)
             self._metrics.uploads.labels(outcome.kind).inc()
         return outcomes
 
@@ -100,6 +102,9 @@ class Dispatcher:
                     return Pending(job.id, waiter)
                 self._store(job, data, header.format, listener.address, create=image.id is not None)
                 del data
+            if image.callback_url is not None:
+                # In S3 before the task is sent: what is done, and promised, is called back.
+                self._cloud.callbacks.begin(job.id, image.callback_url)
             # Before the send, which may be one although its answer is lost.
             self._cloud.upkeep.pending.accepted(job)
             self._cloud.send(job, reply_to=listener.address)
@@ -131,7 +136,7 @@ class Dispatcher:
         """The outcome of a job that was accepted before, here or by another process."""
         result = self._cloud.results.read(job.id)
         if result is not None:
-            self._cloud.upkeep.pending.done(job.id, result.status)
+            self._cloud.done(result)
             return Outcome(image=job.image, id=job.id, result=result)
         self._cloud.upkeep.pending.adopt(job.id)
         pending = Pending(job.id, self._cloud.listener.expect(job.id))

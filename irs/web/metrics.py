@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from irs import __version__
 from irs.audit.upkeep import Counts
+from irs.callbacks.upkeep import Counts as Calls
 from irs.web.describing import TEXT, describes
 from irs.web.services import services
 
@@ -27,9 +28,10 @@ class Metrics:
     """One registry an application, so that several may live in one process."""
 
     def __init__(self, *, waiting: Callable[[], int], heard: Callable[[], float | None],
-                 upkeep: Callable[[], Counts]) -> None:
+                 upkeep: Callable[[], Counts], callbacks: Callable[[], Calls]) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Upkeep(upkeep))
+        self.registry.register(_Callbacks(callbacks))
         ProcessCollector(registry=self.registry)
         self.uploads = Counter(
             "irs_uploads_total", "Files by what became of them within their request.",
@@ -81,6 +83,24 @@ class _Upkeep:
                                   "of room.", value=counts.forgotten)
         yield CounterMetricFamily("irs_dead_letters", "Failures written for dead letters.",
                                   value=counts.dead_letters)
+
+
+class _Callbacks:
+    """The figures of `irs.callbacks.upkeep`, read when they are asked for."""
+
+    def __init__(self, read: Callable[[], Calls]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Prometheus's own protocol."""
+        calls = self._read()
+        made = CounterMetricFamily("irs_callbacks", "Attempts at callbacks by what became of them.",
+                                   labels=["outcome"])
+        for outcome, number in calls.outcomes.items():
+            made.add_metric([outcome], number)
+        yield made
+        yield GaugeMetricFamily("irs_queued_callbacks", "Callbacks in this process's memory that are "
+                                "due or will be.", value=calls.queued)
 
 
 def _age(heard: float | None) -> float:

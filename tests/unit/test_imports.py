@@ -92,13 +92,15 @@ FLOORS = (
     {"web_entry", "worker_entry", "irs.cli", "irs.__main__", "irs._upload", "irs.doctor",
      "irs.drill"},
     {"irs.web", "irs.worker", "irs.scaler", "irs.simulate", "irs.local", "irs.testing"},
-    # What looks after jobs that fell out of the queue, for the web tier and the command.
-    {"irs.audit"},
+    # What looks after jobs that fell out of the queue, for the web tier and the command; and
+    # what calls a client's server back.
+    {"irs.audit", "irs.callbacks"},
     # The Celery app: what its clients and its workers share, made of the floor below.
     {"irs.celery", "celeryconfig"},
     {"irs.broker", "irs.results", "irs.aws", "irs.model"},
     {"irs.domain"},
-    {"irs.settings", "irs.apikeys", "irs.log", "irs.memory", "irs.metrics", "irs.errors", "irs"},
+    {"irs.settings", "irs.apikeys", "irs.signing", "irs.log", "irs.memory", "irs.metrics",
+     "irs.errors", "irs"},
 )
 #: Rooms of one floor do not know each other, but for these.
 NEIGHBOURS = {

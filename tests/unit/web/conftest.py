@@ -27,7 +27,8 @@ def make() -> Iterator[Callable[..., Service]]:
     made, faults = [], []
 
     def build(**overrides: Any) -> Service:
-        ports = {name: overrides.pop(name) for name in ("clock", "sources", "sign") if name in overrides}
+        ports = {name: overrides.pop(name) for name in ("clock", "sources", "sign", "callbacks")
+                 if name in overrides}
         settings = settings_module.build({"client_wait": 5.0, **overrides})
         objects, results, listener = MemoryObjects(), MemoryResults(), MemoryListener()
         records = overrides.pop("records", None) or MemoryObjects("out")
