@@ -160,7 +160,7 @@ def test_the_state_from_promise_to_end(make, world):
                                               "last_status": 200}
 
 
-@pytest.mark.parametrize("text", [keys.new_id(), "x", "..%2f..%2fsecret"])
+@pytest.mark.parametrize("text", ["8d1ea6cc-7a04-40f4-bcc3-658d2dcdd311", "x", "..%2f..%2fsecret"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_there_is_none(service, text, method):
     answer = service.client.open(f"/v1/images/{text}/callback", method=method)
