@@ -55,6 +55,11 @@ class Admission:
             self._gate.look()
             self._check_queue()
 
+    def client(self, header: Headers) -> str:
+        """The name of the request's API key; empty where none is asked for."""
+        secret, _ = _secret(header)
+        return self._keyring.name_of(secret) or "" if self._keyring and secret else ""
+
     def _check_key(self, method: str, header: Headers) -> None:
         secret, browser = _secret(header)
         name = self._keyring.name_of(secret) if secret else None

@@ -17,7 +17,7 @@ from irs.web.multipart import Upload
 from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
 from irs.web.services import services
-from irs.web.uploads import client_gone
+from irs.web.uploads import client, client_gone
 from irs.web.waiting import Pending
 
 blueprint = Blueprint("api", __name__, url_prefix="/v1")
@@ -33,7 +33,7 @@ def submit() -> Response:
     began = time.monotonic()
     wait = preferences.wait(request.headers, default=0.0)
     with web.gate.enter(), _image() as upload:
-        (outcome,) = web.dispatcher.classify([upload], wait.seconds, client_gone())
+        (outcome,) = web.dispatcher.classify([upload], wait.seconds, client_gone(), client=client())
     web.metrics.seconds.observe(time.monotonic() - began)
     return answers.with_job(_submitted(outcome), [outcome], wait)
 

@@ -7,6 +7,7 @@ private reply queue must be the child's own, so nothing is built before it is ne
 from __future__ import annotations
 
 import atexit
+import functools
 import math
 import os
 import threading
@@ -18,7 +19,7 @@ from typing import Protocol
 from irs import errors, log
 from irs.audit.pending import Keeper, Pending
 from irs.audit.sending import Send, celery_sender
-from irs.audit.sweep import Sweep
+from irs.audit.sweep import Announce, Sweep
 from irs.audit.upkeep import Counts, Upkeep
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
@@ -28,6 +29,7 @@ from irs.results.announce import Announcer
 from irs.results.listener import Listener
 from irs.results.store import ResultStore
 from irs.settings import Settings
+from irs.web.reuse import Reuse
 
 #: Threads for the files of many-file requests and for looks at the result store; they
 #: wait for the network, and a core serves far more of them than an endpoint likes.
@@ -51,6 +53,7 @@ class Results(Protocol):
     """The output bucket: `irs.results.store.ResultStore`, as far as the web tier uses it."""
 
     def read(self, job_id: str) -> Result | None: ...
+    def write(self, result: Result) -> Result: ...
 
 
 class Waiter(Protocol):
@@ -91,6 +94,8 @@ class Cloud:
         self._objects, self._results, self._listener, self._send = self._given
         self._pool: ThreadPoolExecutor | None = None
         self._upkeep: Upkeep | None = None
+        self._reuse: Reuse | None = None
+        self._announce: Announce | None = None
         self._started = False
         self._failed: tuple[float, errors.CloudError] | None = None
 
@@ -145,8 +150,7 @@ class Cloud:
             if self._failed is not None and time.monotonic() - self._failed[0] < FAILED_FOR:
                 raise self._failed[1]
             if self._listener is None:
-                self._listener = listener = Listener(
-                    self._settings, told=lambda result: self.upkeep.pending.done(result.id))
+                self._listener = listener = Listener(self._settings, told=self.hear)
                 shared.watch(lambda: listener.waiting)
             if not self._started:
                 try:
@@ -157,6 +161,32 @@ class Cloud:
                 self._started = True
                 atexit.register(self.close)
             return self._listener
+
+    def hear(self, result: Result) -> None:
+        """A result was announced to this process."""
+        self.upkeep.pending.done(result.id)
+        self.reuse.heard(result)
+
+    @property
+    def reuse(self) -> Reuse:
+        """What was answered of late."""
+        self._mine()
+        with self._lock:
+            if self._reuse is None:
+                settings = self._settings
+                index = functools.cache(lambda: Objects(settings, settings.output_bucket))
+                self._reuse = Reuse(settings.reuse, index, self.pool.submit)
+            return self._reuse
+
+    @property
+    def announce(self) -> Announce:
+        """Tells everybody on the public queue; with ports that were given, nobody."""
+        self._mine()
+        with self._lock:
+            if self._announce is None:
+                self._announce = (lambda result, reply_to: None) if any(self._given) else Announcer(
+                    self._settings).announce
+            return self._announce
 
     @property
     def upkeep(self) -> Upkeep:
@@ -178,7 +208,7 @@ class Cloud:
     def _keepers(self) -> tuple[Queue, Keeper, Sweep]:
         settings = self._settings
         inputs, results = Objects(settings, settings.input_bucket), ResultStore(settings)
-        announce = Announcer(settings).announce
+        announce = self.announce
         return Queue(settings, settings.input_queue), Keeper(
             inputs=inputs, results=results, announce=announce, send=self._send_again,
         ), Sweep(Queue(settings, settings.dead_letter_queue), results, announce,

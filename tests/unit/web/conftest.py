@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from irs import settings as settings_module
-from irs.domain.jobs import Job
+from irs.domain.jobs import Job, Result
 from irs.testing import MemoryListener, MemoryObjects, MemoryResults
 from irs.web.app import create_app
 from tests.unit.web.webkit import Service
@@ -21,8 +21,14 @@ def make() -> Iterator[Callable[..., Service]]:
 
     def build(**overrides: Any) -> Service:
         ports = {name: overrides.pop(name) for name in ("clock",) if name in overrides}
-        settings = settings_module.build({"client_wait": 5.0, **overrides})
-        objects, results, listener = MemoryObjects(), MemoryResults(), MemoryListener()
+        # One picture serves most tests, and each is to get as far as the worker.
+        settings = settings_module.build({"client_wait": 5.0, "reuse": "off", **overrides})
+        objects, results = MemoryObjects(), MemoryResults()
+
+        def told(result: Result) -> None:
+            app.extensions["irs"].cloud.hear(result)
+
+        listener = MemoryListener(told=told)
 
         def send(job: Job, *, reply_to: str) -> None:
             service.send(job, reply_to=reply_to)
