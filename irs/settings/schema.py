@@ -107,6 +107,8 @@ class Settings(BaseSettings):
     requeue_after: OptionalSeconds = 30.0
     #: seconds of estimated wait in the queue beyond which new work is refused; off: never
     max_queue_wait: OptionalSeconds = 600.0
+    #: give the answer again that the same bytes had: known to one process, to all, or not
+    reuse: Literal["off", "process", "shared"] = "process"
     #: seconds for a request's body, plus those that it takes at `body_rate`
     body_timeout: Seconds = 30.0
     #: bytes a second that a sender must reach

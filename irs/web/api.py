@@ -15,12 +15,12 @@ from irs.domain import keys
 from irs.domain.jobs import OWN_FAULT, Result, Status
 from irs.web import answers, direct, documents, hooks, idempotency, multipart, preferences
 from irs.web.describing import BINARY, CALLBACK_URL, IDEMPOTENCY_KEY, JOB_ID, PREFER, TEXT, Param, describes
-from irs.web.dispatch import Image
 from irs.web.multipart import Upload
 from irs.web.outcomes import CANCELLED, LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
 from irs.web.services import services
-from irs.web.uploads import client_gone
+from irs.web.submitting import Image
+from irs.web.uploads import client, client_gone
 from irs.web.waiting import Pending
 
 blueprint = Blueprint("api", __name__, url_prefix="/v1")
@@ -65,7 +65,8 @@ def submit() -> Response:
             outcome = direct.submit(document, wait.seconds, client_gone())
         else:
             with _image(document) as image:
-                (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone(), keyed)
+                (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone(),
+                                                     client=client(), keyed=keyed)
     web.metrics.seconds.observe(time.monotonic() - began)
     return answers.with_job(_submitted(outcome), [outcome], wait)
 

@@ -34,6 +34,7 @@ from irs.results.announce import Announcer
 from irs.results.listener import Listener
 from irs.results.store import ResultStore
 from irs.settings import Settings
+from irs.web.reuse import Reuse
 from irs.web.sources import Bucket
 
 #: Threads for the files of many-file requests and for looks at the result store; they
@@ -127,6 +128,7 @@ class Cloud:
         self._pool: ThreadPoolExecutor | None = None
         self._upkeep: Upkeep | None = None
         self._callbacks = self._given_callbacks
+        self._reuse: Reuse | None = None
         self._started = False
         self._failed: tuple[float, errors.CloudError] | None = None
 
@@ -176,6 +178,17 @@ class Cloud:
             return self._announce
 
     @property
+    def reuse(self) -> Reuse:
+        """What was answered of late."""
+        self._mine()
+        with self._lock:
+            if self._reuse is None:
+                settings = self._settings
+                index = functools.cache(lambda: Objects(settings, settings.output_bucket))
+                self._reuse = Reuse(settings.reuse, index, self.pool.submit)
+            return self._reuse
+
+    @property
     def pool(self) -> ThreadPoolExecutor:
         """Threads for calls that a request makes side by side."""
         self._mine()
@@ -203,8 +216,7 @@ class Cloud:
             if self._failed is not None and time.monotonic() - self._failed[0] < FAILED_FOR:
                 raise self._failed[1]
             if self._listener is None:
-                self._listener = listener = Listener(
-                    self._settings, told=self.done)
+                self._listener = listener = Listener(self._settings, told=self.done)
                 shared.watch(lambda: listener.waiting)
             if not self._started:
                 try:
@@ -247,6 +259,7 @@ class Cloud:
     def done(self, result: Result) -> None:
         """A job has a result, wherever that was seen."""
         self.upkeep.pending.done(result.id, result.status)
+        self.reuse.heard(result)
         if self._callbacks is not None:
             self._callbacks.told(result.id)
 

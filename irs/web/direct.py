@@ -15,6 +15,7 @@ from irs.web import answers, documents, hooks
 from irs.web.describing import describes
 from irs.web.outcomes import Outcome
 from irs.web.services import services
+from irs.web.uploads import client
 
 #: What is said of an upload whose job another request may have made in this moment.
 _GONE = (errors.NoSuchUpload.code, errors.NotUploaded.code)
@@ -74,7 +75,7 @@ def _made(upload_id: str, callback_url: str | None, seconds: float, gone: Callab
     except errors.NoSuchUpload as exc:
         return Outcome(image=upload_id, error=Failure(code=exc.code, message=str(exc)))
     image.callback_url = callback_url
-    (outcome,) = web.dispatcher.classify([image], seconds, gone)
+    (outcome,) = web.dispatcher.classify([image], seconds, gone, client=client())
     if outcome.error is None:
         web.staging.forget(image)
     return outcome

@@ -48,7 +48,8 @@ def asked(given: object = None) -> str | None:
 
 @blueprint.get("/images/<text>/callback")
 @describes("What became of a job's callback", tag="images", params=(JOB_ID,),
-           answers={200: ("How it stands.", "Callback")}, refuses=(errors.CallbacksOff, (404, Status.UNKNOWN)))
+           answers={200: ("How it stands.", "Callback")},
+           refuses=(errors.CallbacksOff, (404, Status.UNKNOWN)))
 def status(text: str) -> Response:
     """What became of a job's callback."""
     return report(text, IMAGE)
@@ -57,7 +58,8 @@ def status(text: str) -> Response:
 @blueprint.post("/images/<text>/callback")
 @describes("Make a job's callback once more", tag="images", params=(JOB_ID,), example="-X POST",
            about="For a receiver that is mended. One that is still being tried goes on as it is.",
-           answers={202: ("How it stands.", "Callback")}, refuses=(errors.CallbacksOff, (404, Status.UNKNOWN)))
+           answers={202: ("How it stands.", "Callback")},
+           refuses=(errors.CallbacksOff, (404, Status.UNKNOWN)))
 def again(text: str) -> Response:
     """Makes a job's callback once more."""
     return repeat(text, IMAGE)

@@ -36,6 +36,11 @@ class Metrics:
         self.uploads = Counter(
             "irs_uploads_total", "Files by what became of them within their request.",
             ["outcome"], registry=self.registry)
+        self.reuse = Counter(
+            "irs_reuse_total", "Files by whether the same bytes had been classified before.",
+            ["outcome"], registry=self.registry)
+        for outcome in ("hit", "miss", "coalesced"):  # a rate needs all of them from the start
+            self.reuse.labels(outcome)
         self.seconds = Histogram(
             "irs_upload_seconds", "From an upload's whole body to its answer.",
             buckets=BUCKETS, registry=self.registry)

@@ -95,6 +95,7 @@ class Result(Model):
     error: Failure = may("Only where `status` is `failed`.")
     model: ModelInfo = may("Which model answered.")
     input: InputInfo = may("What was uploaded.")
+    reused: bool = may("True: the same bytes were classified before, and this is that answer.")
     attempts: int = Field(description="Deliveries of the job to a worker.", ge=0)
     instance: str = Field(description="The instance that did it; may be empty.")
     times: Times
