@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     require_api_keys: bool = False
     #: requests a second for each key; off: no limit
     api_rate: OptionalSeconds = None
-    #: what `irs classify` sends; unset: the first of `api_keys`
+    #: what the commands that ask the service send; unset: the first of `api_keys`
     api_key: SecretStr | None = None
 
     # -- model ---------------------------------------------------------------------------
