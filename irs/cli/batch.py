@@ -46,7 +46,7 @@ def batch(given: tuple[str, ...], url: str | None, wait: bool, out: Path | None,
             return
         click.echo(f"batch {sent.id}", err=True)
         ended = _wait(client, sent)
-        ok = stream(client, ended, table.add if table else printer(as_json=as_json))
+        ok = stream(client, ended, table.add if table else printer(as_json=as_json), names=_names(images))
     if table and as_json:
         click.echo(json.dumps(ended.as_dict()))
     else:
@@ -71,8 +71,15 @@ def _images(given: tuple[str, ...]) -> str | Path | list[str | Path]:
     return found
 
 
+def _names(images: str | Path | list[str | Path]) -> list[str]:
+    """The path of each member, by its number; empty where the service alone knows them."""
+    paths = [str(image) for image in images] if isinstance(images, list) else []
+    return [] if any(path.lower().endswith(".zip") for path in paths) else paths
+
+
 def _wait(client: Client, sent: Batch) -> Batch:
     from irs.cli import progress
 
     with progress.bar(sent.total) as advance:
-        return client.wait_batch(sent.id, on_look=lambda seen: advance(seen.finished, seen.rate or 0.0))
+        return client.wait_batch(sent.id, on_look=lambda seen: advance(
+            seen.settled, seen.rate or 0.0, seen.total))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 #: Images from which a bar is worth its flicker.
 MANY = 5
@@ -62,11 +62,18 @@ class Tally:
                 f"{self.rate:.1f} images/s")
 
 
+class Advance(Protocol):
+    """Moves a bar to a count."""
+
+    def __call__(self, count: int, rate: float, total: int | None = None) -> object:
+        """``rate`` in images a second; ``total`` where it has grown."""
+
+
 @contextlib.contextmanager
-def bar(total: int) -> Iterator[Callable[[int, float], None]]:
-    """Shown for several images at a terminal; yields what to call with the count and the pace."""
+def bar(total: int) -> Iterator[Advance]:
+    """Shown for several images at a terminal; yields what moves it."""
     if total < MANY or not sys.stderr.isatty():
-        yield lambda count, rate: None
+        yield lambda count, rate, total=None: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -76,4 +83,5 @@ def bar(total: int) -> Iterator[Callable[[int, float], None]]:
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as shown:
         task = shown.add_task("", total=total, pace="")
-        yield lambda count, rate: shown.update(task, completed=count, pace=f"{rate:.1f}/s")
+        yield lambda count, rate, total=None: shown.update(
+            task, completed=count, total=total, pace=f"{rate:.1f}/s")

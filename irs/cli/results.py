@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -68,15 +68,20 @@ def printer(*, as_json: bool, as_csv: bool = False) -> Callable[[Row], None]:
     return show
 
 
-def stream(client: Client, batch: Batch, show: Callable[[Row], None]) -> bool:
-    """Show a batch's results so far; True where every image has a label."""
+def stream(client: Client, batch: Batch, show: Callable[[Row], None], *,
+           names: Sequence[str] = ()) -> bool:
+    """Show a batch's results so far; True where every image has a label.
+
+    ``names`` are the members' paths here, where they are known.
+    """
     from irs.cli import rows
 
     labels = 0
-    for result in client.results(batch.id):
-        labels += result.label is not None
-        show(rows.of_result(result, result.image))
-    if not batch.final:
+    for member in client.results(batch.id):
+        row = rows.of_member(member, names[member.number] if member.number < len(names) else None)
+        labels += row["ok"]
+        show(row)
+    if batch.finished is None:
         click.echo(progress_of(batch), err=True)
     return labels == batch.total
 
@@ -107,8 +112,7 @@ def _of(client: Client, given: str, show: Callable[[Row], None], *, wait: bool) 
         job_result = job.result
     if job_result is None:
         more = f", about {job.estimate_seconds:.0f} s" if job.estimate_seconds else ""
-        show({"file": given, "ok": False, "id": job.id, "status": str(job.status),
-              "result": f"({given}, {job.status}{more})"})
+        show(rows.of_none(job.id, str(job.status), given, more))
         return False
     show(rows.of_result(job_result, job_result.image))
     return job_result.label is not None

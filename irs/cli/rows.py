@@ -21,7 +21,7 @@ from irs.domain import keys
 from irs.errors import SettingsError
 
 if TYPE_CHECKING:
-    from irs.client import ClientError, Outcome, Result
+    from irs.client import ClientError, Member, Outcome, Result
 
 Row = Mapping[str, Any]
 #: Of CSV; JSON has everything that the service said.
@@ -40,6 +40,21 @@ def of_outcome(outcome: Outcome) -> Row:
 def of_result(result: Result, file: str) -> Row:
     """The row of a result."""
     return {"file": file, "ok": result.label is not None, **result.as_dict()}
+
+
+def of_member(member: Member, file: str | None = None) -> Row:
+    """The row of a batch's image: ``file`` is what it is called here, else where it came from."""
+    known = file or member.source or member.image
+    row = of_result(member.result, known) if member.result else of_none(
+        member.id, str(member.status), known)
+    return {**row, "number": member.number}
+
+
+def of_none(job_id: str, status: str, file: str, more: str = "") -> Row:
+    """The row of an image that has no result so far."""
+    name = keys.in_line(keys.display_name(Path(file).name))
+    return {"file": file, "ok": False, "id": job_id, "status": status,
+            "result": f"({name}, {status}{more})"}
 
 
 def of_error(error: ClientError, file: str) -> Row:

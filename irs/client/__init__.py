@@ -22,12 +22,12 @@ from irs.client.errors import (
     Unreachable,
     Unreadable,
 )
-from irs.client.records import Batch, Job, Outcome
+from irs.client.records import Batch, Job, Member, Outcome
 from irs.client.sync import Client
 from irs.domain.jobs import Result, Status
 
 __all__ = [
-    "AsyncClient", "Batch", "Client", "ClientError", "Failed", "Job", "NotFound", "Outcome",
+    "AsyncClient", "Batch", "Client", "ClientError", "Failed", "Job", "Member", "NotFound", "Outcome",
     "Overloaded", "Refused", "Result", "Status", "TimedOut", "Unauthorized", "Unreachable",
     "Unreadable",
 ]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from irs.client import shell, wire
-from irs.client.errors import ClientError, Unreachable
+from irs.client import shell
+from irs.client.errors import ClientError
 from irs.client.flows import Flow, Pause
 from irs.client.images import Body, Image
-from irs.client.records import Batch, Job, Outcome
+from irs.client.reading import Reading
+from irs.client.records import Batch, Job, Member, Outcome
 from irs.client.shell import AHEAD, PARALLEL, RETRIES, TIMEOUT, URL, WAIT, Shell, unseen
 from irs.client.window import Window
 from irs.client.wire import Answer, Request
@@ -116,20 +118,28 @@ class AsyncClient(Shell):
         """End what of a batch has not started."""
         return await self._run(self._flows.cancel_batch(batch_id))
 
-    async def results(self, batch_id: str) -> AsyncIterator[Result]:
-        """The results of a batch so far, one by one as they arrive."""
-        async with contextlib.AsyncExitStack() as stack:
-            opened: list[httpx.Response] = []
-            await self._run(self._flows.results(batch_id),
-                            lambda request: self._open(request, stack, opened))
-            lines = wire.Lines()
-            try:
-                async for data in opened[-1].aiter_bytes():
-                    for text in lines.feed(data):
-                        yield wire.line(text)
-            except httpx.HTTPError as exc:
-                raise Unreachable(self._silence(exc).why, id=batch_id) from exc
-            lines.end()
+    async def results(self, batch_id: str, *, status: str | None = None,
+                      start: int = 0) -> AsyncIterator[Member]:
+        """A batch's images with their results so far, one by one as they arrive.
+
+        Only those of a ``status`` (queued, done, failed, cancelled), only from number
+        ``start`` on. Goes on where a connection breaks.
+        """
+        reading = Reading(batch_id, start)
+        while True:
+            async with contextlib.AsyncExitStack() as stack:
+                opened: list[httpx.Response] = []
+                await self._run(self._flows.results(batch_id, status=status, start=reading.start),
+                                functools.partial(self._open, stack=stack, opened=opened))
+                try:
+                    async for data in opened[-1].aiter_bytes():
+                        for member in reading.feed(data):
+                            yield member
+                    if reading.whole():
+                        return
+                    reading.broke("the results broke off")
+                except httpx.HTTPError as exc:
+                    reading.broke(self._silence(exc).why)
 
     # -- the service ---------------------------------------------------------------------
     async def stats(self) -> Mapping[str, Any]:
@@ -162,10 +172,10 @@ class AsyncClient(Shell):
 
     async def _send(self, request: Request) -> Answer:
         async with contextlib.AsyncExitStack() as stack:
-            return await self._open(request, stack, None)
+            return await self._open(request, stack=stack)
 
-    async def _open(self, request: Request, stack: contextlib.AsyncExitStack,
-                    opened: list[httpx.Response] | None) -> Answer:
+    async def _open(self, request: Request, *, stack: contextlib.AsyncExitStack,
+                    opened: list[httpx.Response] | None = None) -> Answer:
         """The answer; its body is left unread in ``opened`` where that is wanted and it is a 200."""
         chunks = _chunks(request.body) if request.body is not None else None
         try:

@@ -138,16 +138,17 @@ class Flows:
             while True:
                 batch = wire.batch((yield from self._ask(lambda _: _get(_batch(batch_id)), deadline)))
                 on_look(batch)
-                if batch.final:
+                if batch.finished is not None:
                     return batch
                 if self._clock() >= deadline:
-                    raise errors.TimedOut(f"{batch.finished} of {batch.total} images after {timeout:g} s, "
+                    raise errors.TimedOut(f"{batch.settled} of {batch.total} images after {timeout:g} s, "
                                           "the batch goes on", id=batch_id)
                 yield self._pause(min(LOOK_MOST, max(LOOK, (batch.estimate_seconds or 0) / 4)), deadline)
 
-    def results(self, batch_id: str) -> Flow[Reply]:
+    def results(self, batch_id: str, *, status: str | None, start: int) -> Flow[Reply]:
         """Open the stream of a batch's results."""
-        request = Request(method="GET", path=f"{_batch(batch_id)}/results",
+        only = f"&status={wire.quoted(status)}" if status else ""
+        request = Request(method="GET", path=f"{_batch(batch_id)}/results?start={start}{only}",
                           headers={"Accept": "application/x-ndjson"})
         reply = yield from self._ask(lambda _: request)
         if reply.status != 200:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from irs.client.errors import ClientError
@@ -49,26 +49,39 @@ class Batch:
     status: str
     #: images so far; all of them once it is listed
     total: int
-    #: jobs by status: queued, done, failed, cancelled
+    #: images by status: queued, done, failed, cancelled
     counts: Mapping[str, int]
+    #: since when nothing changes any more; None: it may
+    finished: str | None = None
     #: images a second; None where the service cannot tell
     rate: float | None = None
     #: seconds until the last result; None where the service cannot tell
     estimate_seconds: float | None = None
+    #: there were more images in S3 than a batch may have: the first ones are in it
+    truncated: bool = False
 
     @property
-    def finished(self) -> int:
+    def settled(self) -> int:
         """Images whose outcome is final."""
         return sum(self.counts.get(status, 0) for status in Status if status.final)
 
-    @property
-    def final(self) -> bool:
-        """Whether nothing will change any more. What a cancelled batch had begun is still finished."""
-        return self.status == Status.DONE or (
-            self.status == Status.CANCELLED and not self.counts.get(Status.QUEUED, 0))
-
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"id": self.id, "status": self.status, "total": self.total,
-                "counts": dict(self.counts), "rate": self.rate,
-                "estimate_seconds": self.estimate_seconds}
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """One image of a batch."""
+
+    #: its place in the batch, from 0 on
+    number: int
+    #: its job's
+    id: str
+    #: the file's display name
+    image: str
+    status: Status
+    #: None until the status is final
+    result: Result | None = None
+    #: ``s3://bucket/key`` where it came from there
+    source: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,11 +12,12 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from irs.client import shell, wire
+from irs.client import shell
 from irs.client.errors import ClientError, Unreachable
 from irs.client.flows import Flow, Pause
 from irs.client.images import Image
-from irs.client.records import Batch, Job, Outcome
+from irs.client.reading import Reading
+from irs.client.records import Batch, Job, Member, Outcome
 from irs.client.shell import AHEAD, PARALLEL, RETRIES, TIMEOUT, URL, WAIT, Shell, unseen
 from irs.client.window import Window
 from irs.client.wire import Answer, Request
@@ -139,18 +141,26 @@ class Client(Shell):
         """End what of a batch has not started."""
         return self._run(self._flows.cancel_batch(batch_id))
 
-    def results(self, batch_id: str) -> Iterator[Result]:
-        """The results of a batch so far, one by one as they arrive."""
-        with contextlib.ExitStack() as stack:
-            opened: list[httpx.Response] = []
-            self._run(self._flows.results(batch_id), lambda request: self._open(request, stack, opened))
-            lines = wire.Lines()
-            try:
-                for data in opened[-1].iter_bytes():
-                    yield from map(wire.line, lines.feed(data))
-            except httpx.HTTPError as exc:
-                raise Unreachable(self._silence(exc).why, id=batch_id) from exc
-            lines.end()
+    def results(self, batch_id: str, *, status: str | None = None, start: int = 0) -> Iterator[Member]:
+        """A batch's images with their results so far, one by one as they arrive.
+
+        Only those of a ``status`` (queued, done, failed, cancelled), only from number
+        ``start`` on. Goes on where a connection breaks.
+        """
+        reading = Reading(batch_id, start)
+        while True:
+            with contextlib.ExitStack() as stack:
+                opened: list[httpx.Response] = []
+                self._run(self._flows.results(batch_id, status=status, start=reading.start),
+                          functools.partial(self._open, stack=stack, opened=opened))
+                try:
+                    for data in opened[-1].iter_bytes():
+                        yield from reading.feed(data)
+                    if reading.whole():
+                        return
+                    reading.broke("the results broke off")
+                except httpx.HTTPError as exc:
+                    reading.broke(self._silence(exc).why)
 
     # -- the service ---------------------------------------------------------------------
     def stats(self) -> Mapping[str, Any]:
@@ -183,10 +193,10 @@ class Client(Shell):
 
     def _send(self, request: Request) -> Answer:
         with contextlib.ExitStack() as stack:
-            return self._open(request, stack, None)
+            return self._open(request, stack=stack)
 
-    def _open(self, request: Request, stack: contextlib.ExitStack,
-              opened: list[httpx.Response] | None) -> Answer:
+    def _open(self, request: Request, *, stack: contextlib.ExitStack,
+              opened: list[httpx.Response] | None = None) -> Answer:
         """The answer; its body is left unread in ``opened`` where that is wanted and it is a 200."""
         chunks = request.body.chunks() if request.body is not None else None
         try:

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from irs.client import errors
 from irs.client.images import Body
-from irs.client.records import Batch, Job
+from irs.client.records import Batch, Job, Member
 from irs.domain.jobs import Result, Status
 from irs.errors import SettingsError
 
@@ -166,18 +166,23 @@ def batch(reply: Reply) -> Batch:
     try:
         return Batch(id=str(data["id"]), status=str(data["status"]), total=int(data["total"]),
                      counts={str(name): int(count) for name, count in data["counts"].items()},
+                     finished=data.get("finished"), truncated=bool(data.get("truncated")),
                      rate=_number(data.get("rate"), float),
                      estimate_seconds=_number(data.get("estimate_seconds"), float))
     except (KeyError, ValueError, TypeError, AttributeError) as exc:
         raise _foreign(reply) from exc
 
 
-def line(text: bytes) -> Result:
-    """A result out of a line of a batch's results; raises `errors.Unreachable` for anything else."""
+def member(text: bytes) -> Member:
+    """A batch's member out of a line; raises `errors.Unreachable` for anything else."""
     try:
-        return Result.from_json(text)
-    except ValueError as exc:
-        raise errors.Unreachable(f"what answers is not this service: {exc}") from exc
+        data = json.loads(text)
+        status = Status(data["status"])
+        return Member(number=int(data["number"]), id=str(data["id"]), image=str(data["image"]),
+                      status=status, result=Result.from_dict(data) if status.final else None,
+                      source=data.get("source"))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
+        raise errors.Unreachable(f"what answers is not this service: {exc!r}") from exc
 
 
 def said(reply: Reply) -> Mapping[str, Any]:
@@ -230,21 +235,3 @@ def _foreign(reply: Reply) -> errors.Unreachable:
 
 def _number(value: object, kind: type) -> Any:
     return kind(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-# -- lines -------------------------------------------------------------------------------
-class Lines:
-    """Lines out of pieces of a body. A JSON line may hold any character but a newline."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes, without their ends."""
-        *whole_lines, self._rest = (self._rest + data).split(b"\n")
-        return [line for line in whole_lines if line.strip()]
-
-    def end(self) -> None:
-        """Raises `errors.Unreachable` where the body broke off within a line."""
-        if self._rest.strip():
-            raise errors.Unreachable("the answer broke off before its end")

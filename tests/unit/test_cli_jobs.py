@@ -23,8 +23,8 @@ FAILED_JOB = {"schema": 1, "id": OTHER, "image": "b.jpg", "status": "failed",
 
 def batch(status: str = "done", **counts: int) -> dict[str, Any]:
     every = {"queued": 0, "done": 1, "failed": 1, "cancelled": 0, **counts}
-    return {"id": ID, "status": status, "total": sum(every.values()), "counts": every, "rate": 1.0,
-            "estimate_seconds": None}
+    return {"id": ID, "status": status, "total": sum(every.values()), "counts": every,
+            **({"rate": 1.0} if every["queued"] else {"finished": "2026-11-22T21:30:00.123Z"})}
 
 
 class Batches:
@@ -36,7 +36,8 @@ class Batches:
 
     def __call__(self, method: str, path: str, name: str) -> Reply:
         if path.endswith("/results"):
-            return 200, {}, "".join(json.dumps(found) + "\n" for found in self.results)
+            return 200, {}, "".join(json.dumps(found | {"number": number}) + "\n"
+                                    for number, found in enumerate(self.results))
         if not path.startswith("/v1/batches"):
             return UNKNOWN
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
@@ -80,9 +81,11 @@ def test_results_of_a_batch(server: Server) -> None:
         cli.FAILED, "(a, eel)\n", "(b, error: broken)\n")
     server.answer = Batches(batch(failed=0), results=(done("a", "eel"),))
     assert server.irs("results", ID).exit_code == 0
-    server.answer = Batches(batch("running", queued=3), results=(done("a", "eel"),))
+    server.answer = Batches(batch("running", queued=3), results=(
+        done("a", "eel"), {"id": OTHER, "image": "b.jpg", "status": "queued"}))
     shown = server.irs("results", ID)
-    assert shown.stderr == f"{ID}: running, 5 images: 3 queued, 1 done, 1 failed\n"
+    assert shown.stdout == "(a, eel)\n"
+    assert shown.stderr == f"(b, queued)\n{ID}: running, 5 images: 3 queued, 1 done, 1 failed\n"
 
 
 def test_what_nobody_knows(server: Server) -> None:
@@ -152,7 +155,7 @@ def test_a_batch_is_of_one_kind_and_not_empty(server: Server, pictures: list[str
 
 
 def test_a_batch_is_waited_for(server: Server, pictures: list[str]) -> None:
-    server.answer = Batches(batch("running", queued=1), batch("running"), batch(), results=(
+    server.answer = Batches(batch("running", queued=1), batch("running", queued=1), batch(), results=(
         done("a", "eel"), FAILED_JOB))
     shown = server.irs("batch", "--wait", *pictures)
     assert (shown.exit_code, shown.stdout) == (cli.FAILED, "(a, eel)\n")
@@ -165,7 +168,8 @@ def test_a_batch_goes_to_a_file(server: Server, pictures: list[str], tmp_path: P
     out = tmp_path / "out.jsonl"
     shown = server.irs("batch", "--json", "--out", str(out), *pictures)
     assert (shown.exit_code, json.loads(shown.stdout)["status"]) == (0, "done")
-    assert json.loads(out.read_text())["label"] == "eel"
+    row = json.loads(out.read_text())
+    assert (row["label"], row["file"]) == ("eel", pictures[0])
 
 
 # -- status -----------------------------------------------------------------------------------

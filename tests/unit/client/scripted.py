@@ -39,8 +39,14 @@ def problem(status: int, code: str, /, *, id: str | None = None, **headers: str)
 
 def batch(status: str = "running", **counts: int) -> dict[str, Any]:
     every = {"queued": 0, "done": 0, "failed": 0, "cancelled": 0, **counts}
-    return {"id": ID, "status": status, "total": sum(every.values()), "counts": every, "rate": 2.0,
-            "estimate_seconds": 4.0}
+    more = ({"rate": 2.0, "estimate_seconds": 4.0} if every["queued"] or status == "listing"
+            else {"finished": "2026-11-22T21:30:00.123Z"})
+    return {"id": ID, "status": status, "total": sum(every.values()), "counts": every, **more}
+
+
+def member(number: int, status: str = "done") -> dict[str, Any]:
+    body = {"done": done, "failed": failed}.get(status, lambda: {"id": ID, "status": status})()
+    return body | {"number": number, "image": f"{number}.jpg"}
 
 
 LOST = NoAnswer("http://x does not answer")

@@ -221,7 +221,7 @@ def test_what_a_batch_is_made_of(tmp_path: Path) -> None:
             (str(tmp_path / "a.jpg"), "multipart/form-data", b'filename="a.jpg"')):
         script = Script(LOST, reply(202, batch(queued=2)))
         found = script.play(script.flows.batch(given))
-        assert (found.id, found.total, found.final) == (ID, 2, False)
+        assert (found.id, found.total, found.finished) == (ID, 2, None)
         assert script.asked[0].path == "/v1/batches"
         assert script.asked[0].headers["Content-Type"].startswith(kind)
         assert body in script.bodies[0] == script.bodies[1]
@@ -238,7 +238,7 @@ def test_a_batch_is_watched_until_it_is_final() -> None:
     seen: list[int] = []
     script = Script(*(reply(200, batch(status, queued=left, done=4 - left)) for status, left in (
         ("listing", 0), ("running", 3), ("cancelled", 1), ("cancelled", 0))))
-    script.play(script.flows.wait_batch(ID, timeout=None, on_look=lambda now: seen.append(now.finished)))
+    script.play(script.flows.wait_batch(ID, timeout=None, on_look=lambda now: seen.append(now.settled)))
     assert seen == [4, 1, 3, 4]
     assert script.pauses == [1, 1, 1]  # a quarter of the estimate
 

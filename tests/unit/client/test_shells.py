@@ -7,7 +7,7 @@ import inspect
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 from irs.client import AsyncClient, Client, Failed, NotFound, Outcome, TimedOut, Unreachable, Unreadable
 from irs.errors import SettingsError
-from tests.unit.client.scripted import ID, batch, done, failed, queued
+from tests.unit.client.scripted import ID, batch, done, member, queued
 
 Handler = Callable[[httpx.Request], httpx.Response]
 DEADLINE = 10.0
@@ -164,22 +164,50 @@ def test_batches(shell: Any) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/results"):
             assert request.headers["accept"] == "application/x-ndjson"
-            lines = "".join(json.dumps(found) + "\n" for found in (done(image="ä\u2028"), failed()))
-            return httpx.Response(200, content=lines.encode())
+            assert request.url.query == b"start=0&status=failed"
+            return httpx.Response(200, content=lines(member(0, "failed"), member(4, "failed")))
         status = "cancelled" if request.method == "DELETE" else "done"
         return httpx.Response(200, json=batch(status, done=2))
 
     assert shell(handler).call("batch", [b"a", b"b"]).total == 2
-    assert shell(handler).call("wait_batch", ID).finished == 2
-    assert shell(handler).call("get_batch", ID).final
+    assert shell(handler).call("wait_batch", ID).settled == 2
+    assert shell(handler).call("get_batch", ID).finished
     assert shell(handler).call("cancel_batch", ID).status == "cancelled"
-    assert [found.label for found in shell(handler).each("results", ID)] == ["tench", None]
+    assert [found.number for found in shell(handler).each("results", ID, status="failed")] == [0, 4]
 
 
-def test_results_that_break_off(shell: Any) -> None:
-    text = json.dumps(done()).encode() + b"\n{"
+def lines(*members: dict[str, Any]) -> bytes:
+    return "".join(json.dumps(found) + "\n" for found in members).encode()
+
+
+class Breaking(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that breaks off."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield lines(member(0), member(1)) + b'{"numb'
+        raise httpx.ReadError("reset")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for data in (lines(member(0), member(1)) + b'{"numb',):
+            yield data
+        raise httpx.ReadError("reset")
+
+
+def test_results_go_on_where_they_break_off(shell: Any) -> None:
+    asked: list[bytes] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.query)
+        return (httpx.Response(200, stream=Breaking()) if len(asked) == 1
+                else httpx.Response(200, content=lines(member(2))))
+
+    assert [found.number for found in shell(handler).each("results", ID)] == [0, 1, 2]
+    assert asked == [b"start=0", b"start=2"]
+
+
+def test_results_that_end_within_a_line(shell: Any) -> None:
     with pytest.raises(Unreachable, match="broke off"):
-        shell(lambda request: httpx.Response(200, content=text)).each("results", ID)
+        shell(lambda request: httpx.Response(200, content=b'{"number": 0')).each("results", ID)
 
 
 def test_results_of_no_batch(shell: Any) -> None:

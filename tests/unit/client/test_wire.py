@@ -52,28 +52,5 @@ def test_a_proxy_before_the_service() -> None:
         wire.job(reply(503, "<html>", content_type="text/html"))
 
 
-def test_lines_come_whole_however_they_are_cut() -> None:
-    text = '{"a": "\u2028\x85"}\n{"b": 1}\n\n{"c": 2}\n'.encode()
-    for size in range(1, len(text) + 1):
-        lines = wire.Lines()
-        found = [line for start in range(0, len(text), size)
-                 for line in lines.feed(text[start:start + size])]
-        lines.end()
-        assert found == ['{"a": "\u2028\x85"}'.encode(), b'{"b": 1}', b'{"c": 2}']
-
-
-def test_a_stream_that_breaks_off() -> None:
-    lines = wire.Lines()
-    lines.feed(b'{"a": 1}\n{"b"')
-    with pytest.raises(Unreachable, match="broke off"):
-        lines.end()
-
-
-def test_a_line_that_is_no_result() -> None:
-    assert wire.line(wire.json.dumps(done()).encode()).label == "tench"
-    with pytest.raises(Unreachable):
-        wire.line(b'{"id": 1}')
-
-
 def test_fields_may_be_added() -> None:
     assert wire.job(reply(200, done() | {"new": {"x": 1}})).result is not None
