@@ -14,7 +14,7 @@ from irs.cli.service import URL, connected
 
 if TYPE_CHECKING:
     from irs.cli.rows import Row
-    from irs.client import Batch, Client
+    from irs.client import Batch, Client, Result
 
 
 @cli.command()
@@ -95,27 +95,28 @@ def progress_of(batch: Batch) -> str:
 
 def _of(client: Client, given: str, show: Callable[[Row], None], *, wait: bool) -> bool:
     from irs.cli import rows
-    from irs.client import ClientError, NotFound
+    from irs.client import NotFound
 
     try:
         job = client.get(given)
     except NotFound:
         return _of_batch(client, given, show, wait=wait)
-    if job.result is None and wait:
-        try:
-            job_result = client.wait(given, math.inf)
-        except ClientError as exc:
-            if exc.code in ("unreachable", "overloaded"):
-                raise
-            job_result = client.get(given).result
-    else:
-        job_result = job.result
-    if job_result is None:
+    result = _waited(client, given) if job.result is None and wait else job.result
+    if result is None:
         more = f", about {job.estimate_seconds:.0f} s" if job.estimate_seconds else ""
         show(rows.of_none(job.id, str(job.status), given, more))
         return False
-    show(rows.of_result(job_result, job_result.image))
-    return job_result.label is not None
+    show(rows.of_result(result, result.image))
+    return result.label is not None
+
+
+def _waited(client: Client, given: str) -> Result | None:
+    from irs.client import Failed
+
+    try:
+        return client.wait(given, math.inf)
+    except Failed:  # a result as well, and here all of it is wanted
+        return client.get(given).result
 
 
 def _of_batch(client: Client, given: str, show: Callable[[Row], None], *, wait: bool) -> bool:

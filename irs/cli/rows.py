@@ -85,7 +85,7 @@ def as_json(row: Row) -> str:
 def as_csv(row: Row) -> str:
     """One record, of `COLUMNS`."""
     error = row.get("error") or {}
-    best = next(iter(row.get("predictions") or ()), {})
+    best: Row = next(iter(row.get("predictions") or ()), {})
     cells = {**row, "confidence": best.get("confidence"), **error}
     return _record([cells.get(column) for column in COLUMNS])
 

@@ -163,7 +163,8 @@ class AsyncClient(Shell):
                 try:
                     step = flow.send(answer)
                 except StopIteration as end:
-                    return end.value
+                    found: T = end.value
+                    return found
                 if isinstance(step, Pause):
                     answer = None
                     await asyncio.sleep(step.seconds)

@@ -33,6 +33,8 @@ POLL = 50.0
 BACKOFF, BACKOFF_MOST = 0.25, 5.0
 #: Seconds of a poll below which the service did not wait: the next one must not follow at once.
 PROMPT = 1.0
+#: Seconds that the service may take over a batch: it stores all of the images before it answers.
+BATCH = 600
 #: Seconds between two looks at a batch: at least, at most.
 LOOK, LOOK_MOST = 0.5, 5.0
 
@@ -119,7 +121,7 @@ class Flows:
     def batch(self, given: str | Path | Sequence[Image]) -> Flow[Batch]:
         """Send many images as one piece of work."""
         body, kind = _many(given)
-        return wire.batch((yield from self._post("/v1/batches", body, kind, None)))
+        return wire.batch((yield from self._post("/v1/batches", body, kind, None, patience=BATCH)))
 
     def get_batch(self, batch_id: str) -> Flow[Batch]:
         """A batch as it stands."""
@@ -169,12 +171,14 @@ class Flows:
         return reply.content.decode("utf-8", "replace").strip()
 
     # -- repeats -------------------------------------------------------------------------
-    def _post(self, path: str, body: Body, kind: str, deadline: float | None) -> Flow[Reply]:
+    def _post(self, path: str, body: Body, kind: str, deadline: float | None, *,
+              patience: int = 0) -> Flow[Reply]:
         # One key for all tries: a repeat whose first answer was lost is no second job.
         headers = {"Content-Type": kind, "Idempotency-Key": str(uuid.uuid4())}
         with contextlib.closing(body):
             return (yield from self._ask(
-                lambda left: Request(method="POST", path=path, body=body, wait=wire.whole(left),
+                lambda left: Request(method="POST", path=path, body=body,
+                                     wait=patience or wire.whole(left),
                                      headers=headers | wire.prefer(left)), deadline))
 
     def _ask(self, build: Callable[[float], Request], deadline: float | None = None) -> Flow[Reply]:
@@ -203,7 +207,7 @@ class Flows:
         """Seconds before the next try, spread so that clients do not come back together."""
         if isinstance(answer, Reply) and (asked := answer.retry_after) is not None:
             return max(asked, BACKOFF) * (1 + self._jitter() / 4)
-        return min(BACKOFF_MOST, BACKOFF * 2 ** min(attempt, 16)) * (1 + self._jitter()) / 2
+        return min(BACKOFF_MOST, BACKOFF * 2.0 ** min(attempt, 16)) * (1 + self._jitter()) / 2
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 from irs.client.errors import Unreadable
 
@@ -202,7 +202,7 @@ def _copy(file: BinaryIO) -> BinaryIO:
             copy.write(data)
         stack.pop_all()
     copy.seek(0)
-    return copy  # type: ignore[return-value] - it has what a BinaryIO is used for here
+    return cast("BinaryIO", copy)  # it has what one is used for here
 
 
 def _exactly(file: BinaryIO, size: int, name: str) -> Iterator[bytes]:

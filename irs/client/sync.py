@@ -184,7 +184,8 @@ class Client(Shell):
                 try:
                     step = flow.send(answer)
                 except StopIteration as end:
-                    return end.value
+                    found: T = end.value
+                    return found
                 if isinstance(step, Pause):
                     answer = None
                     (sleep or time.sleep)(step.seconds)

@@ -224,6 +224,7 @@ def test_what_a_batch_is_made_of(tmp_path: Path) -> None:
         assert (found.id, found.total, found.finished) == (ID, 2, None)
         assert script.asked[0].path == "/v1/batches"
         assert script.asked[0].headers["Content-Type"].startswith(kind)
+        assert script.asked[0].wait == 600  # all of it is stored before there is an answer
         assert body in script.bodies[0] == script.bodies[1]
         assert script.asked[0].headers["Idempotency-Key"] == script.asked[1].headers["Idempotency-Key"]
 
