@@ -5,8 +5,8 @@
     ClientError                  anything the client raises; `id` where it belongs to a job
     ├── Unreadable               the image cannot be read here; nothing was sent
     ├── Refused                  the service said no, and will say so again: `code`, `status`
-    │   ├── Unauthorized         401, 403: the API key
-    │   ├── NotFound             404: no such job or batch
+    │   ├── Unauthorized         401, 403 forbidden: the API key
+    │   ├── NotFound             404: no such job, batch or object in S3
     │   └── Failed               it became a job, and the job ended without a label
     ├── Overloaded               429, 503: the service is busy, and stayed so
     ├── Unreachable              no answer, or not one of the service's
@@ -58,7 +58,7 @@ class Unauthorized(Refused):
 
 
 class NotFound(Refused):
-    """The service knows no such job or batch."""
+    """The service knows no such job or batch, or there is no such object in S3."""
 
 
 class Failed(Refused):

@@ -206,10 +206,15 @@ def refuse(reply: Reply) -> Never:
         raise errors.Overloaded(message, retry_after=reply.retry_after or RETRY_AFTER, id=named)
     if reply.status // 100 not in (4, 5):
         raise _foreign(reply)
-    kind = {401: errors.Unauthorized, 403: errors.Unauthorized, 404: errors.NotFound}.get(reply.status)
-    if kind is None:
-        kind = errors.Failed if named and reply.status != 409 else errors.Refused
-    raise kind(message, code=code, status=reply.status, id=named)
+    raise _kind(reply.status, code, named)(message, code=code, status=reply.status, id=named)
+
+
+def _kind(status: int, code: str, named: str | None) -> type[errors.Refused]:
+    if status == 401 or code == "forbidden":  # other 403 are about what was asked for
+        return errors.Unauthorized
+    if status == 404:
+        return errors.NotFound
+    return errors.Failed if named and status != 409 else errors.Refused
 
 
 def _reason(reply: Reply) -> str:

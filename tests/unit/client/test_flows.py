@@ -148,6 +148,7 @@ def test_a_busy_answer_that_names_the_job_is_followed_and_not_sent_again() -> No
 @pytest.mark.parametrize(("answer", "kind", "code"), [
     (problem(401, "unauthorized"), Unauthorized, "unauthorized"),
     (problem(403, "forbidden"), Unauthorized, "forbidden"),
+    (problem(403, "bucket_not_allowed"), Refused, "bucket_not_allowed"),
     (problem(404, "unknown"), NotFound, "unknown"),
     (problem(409, "idempotency_conflict", id=ID), Refused, "idempotency_conflict"),
     (problem(413, "too_large"), Refused, "too_large"),
