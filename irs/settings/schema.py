@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     require_api_keys: bool = False
     #: requests a second for each key; off: no limit
     api_rate: OptionalSeconds = None
-    #: what `irs classify` sends; unset: the first of `api_keys`
+    #: what the commands that ask the service send; unset: the first of `api_keys`
     api_key: SecretStr | None = None
     #: what callbacks are signed with; unset: none are made
     callback_secret: SecretStr | None = None
