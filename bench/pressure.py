@@ -66,7 +66,8 @@ def serve(places: int) -> None:
 
     log.configure("ERROR")
     settings = settings_module.build({
-        "port": 0, "max_waiting": places, "drain_grace": 0.5, "client_wait": 300.0, "body_timeout": 120.0})
+        "port": 0, "max_waiting": places, "drain_grace": 0.5, "client_wait": 300.0, "body_timeout": 120.0,
+        "reuse": "off"})  # all send the same picture, and each is to wait for itself
     results, listener = MemoryResults(), MemoryListener()
 
     def send(job: Job, *, reply_to: str) -> None:

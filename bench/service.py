@@ -95,6 +95,8 @@ class Tiers:
             "aws_secret_access_key": "test", "poll_wait": 2, "log_format": "json",
             # Refuses at once: the workers are not on instances.
             "metadata_endpoint": f"http://{HOST}:9",
+            # The same few photographs come over and over, and each is to be worked on.
+            "reuse": "off",
             # Where `irs up` in this directory keeps its own: exported once.
             "model_dir": Path(".irs/models").absolute(),
         } | self._overrides)

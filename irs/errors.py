@@ -7,6 +7,7 @@
     ├── Refused                  the client's input; carries an HTTP status and a stable code
     │   ├── BadRequest           400  bad_request
     │   ├── NoFile               400  no_file
+    │   ├── CallbacksOff         400  callbacks_off
     │   ├── Unauthorized         401  unauthorized
     │   ├── Forbidden            403  forbidden
     │   ├── BucketNotAllowed     403  bucket_not_allowed
@@ -68,6 +69,13 @@ class NoFile(Refused):
 
     status = 400
     code = "no_file"
+
+
+class CallbacksOff(Refused):
+    """A callback is asked for, and this service makes none."""
+
+    status = 400
+    code = "callbacks_off"
 
 
 class Unauthorized(Refused):

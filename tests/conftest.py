@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import itertools
 import logging
@@ -17,7 +18,18 @@ import structlog
 from irs import settings as settings_module
 from irs.settings import Settings
 
+TESTS = Path(__file__).resolve().parent
+#: Set in the processes of pytest-xdist.
+XDIST = "PYTEST_XDIST_WORKER"
+#: Folders by how long their files take. Files are handed out in the order that they come in.
+LONGEST_FIRST = {name: place for place, name in enumerate(("faults", "integration", "contract", "unit"))}
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes what takes minutes begins first, so that all of them end together."""
+    if XDIST in os.environ:
+        items.sort(key=lambda item: LONGEST_FIRST.get(item.path.relative_to(TESTS).parts[0], -1))
 
 
 class Cloud:
@@ -121,11 +133,17 @@ def moto_cloud() -> Iterator[Cloud]:
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported default model, made once a session."""
-    directory = tmp_path_factory.mktemp("models")
-    from irs.model import export
+    """The exported default model, made once a run: the processes of xdist share it."""
+    from irs.model import export, exported
 
-    export.in_subprocess(settings_module.build({"model_dir": directory}))
+    base = tmp_path_factory.getbasetemp()
+    directory = (base.parent if XDIST in os.environ else base) / "shared-models"
+    directory.mkdir(exist_ok=True)
+    chosen = settings_module.build({"model_dir": directory})
+    with (directory / "making").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if exported.find(chosen) is None:
+            export.in_subprocess(chosen)
     return directory
 
 

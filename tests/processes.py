@@ -117,10 +117,11 @@ def form(*files: tuple[str, bytes], field: str = "myfile") -> tuple[bytes, str]:
 class Web(Process):
     """A web process on a port of its own."""
 
-    def __init__(self, settings: Settings, directory: Path, **env: str) -> None:
+    def __init__(self, settings: Settings, directory: Path, *, script: Path = ROOT / "web_entry.py",
+                 **env: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        super().__init__([sys.executable, str(ROOT / "web_entry.py")],
+        super().__init__([sys.executable, str(script)],
                          environment(settings, IRS_PORT=str(self.port), **env), directory)
 
     @property
@@ -171,9 +172,10 @@ class Service:
         self._directory = directory
         self._stack = stack
 
-    def web(self) -> Web:
-        """A web process that is ready."""
-        web = Web(self.settings, self._directory)
+    def web(self, script: str = "") -> Web:
+        """A web process that is ready; ``script`` is one of the integration tests' own."""
+        web = Web(self.settings, self._directory, script=ROOT / (
+            f"tests/integration/{script}" if script else "web_entry.py"))
         self._stack.callback(web.stop)
         until(web.ready, what="web ready")
         return web

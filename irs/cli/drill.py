@@ -7,7 +7,7 @@ import json
 import click
 
 from irs.cli.base import AS_JSON, FAILED, cli
-from irs.cli.classify import key_for, own_url
+from irs.cli.service import key_for, own_url
 
 
 @cli.command()

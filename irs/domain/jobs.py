@@ -130,7 +130,7 @@ class Result:
     id: str
     image: str
     status: Status
-    #: receives of the job's message, this one included; 0: cancelled, which is no worker's doing
+    #: receives of the job's message, this one included; 0: it is no worker's doing
     attempts: int = 1
     #: EC2 instance id, or a host name where there is none
     instance: str = ""
@@ -141,6 +141,8 @@ class Result:
     error: Failure | None = None
     #: received, started, finished: see `stamp`
     times: Mapping[str, str] = field(default_factory=dict)
+    #: the same bytes had been classified before, and this is what was said then
+    reused: bool = False
 
     def __post_init__(self) -> None:
         if not self.status.final:
@@ -183,6 +185,8 @@ class Result:
         if self.input is not None:
             out["input"] = {"format": self.input.format, "width": self.input.width,
                             "height": self.input.height, "sha256": self.input.sha256}
+        if self.reused:
+            out["reused"] = True
         out["attempts"] = self.attempts
         out["instance"] = self.instance
         out["times"] = dict(self.times)
@@ -217,6 +221,7 @@ class Result:
                 input=InputInfo(**data["input"]) if data.get("input") else None,
                 error=Failure(**data["error"]) if data.get("error") else None,
                 times=dict(data.get("times", {})),
+                reused=data.get("reused") is True,
             )
         except (KeyError, TypeError, AttributeError, OverflowError) as exc:
             raise ValueError(f"not a result: {exc!r}") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import urllib.parse
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from irs import apikeys
+from irs import apikeys, signing
 
 PREFIX = "IRS_"
 #: Written by the embedded cloud while it runs, removed when it stops.
@@ -110,6 +111,8 @@ class Settings(BaseSettings):
     requeue_after: OptionalSeconds = 30.0
     #: seconds of estimated wait in the queue beyond which new work is refused; off: never
     max_queue_wait: OptionalSeconds = 600.0
+    #: give the answer again that the same bytes had: known to one process, to all, or not
+    reuse: Literal["off", "process", "shared"] = "process"
     #: seconds for a request's body, plus those that it takes at `body_rate`
     body_timeout: Seconds = 30.0
     #: bytes a second that a sender must reach
@@ -122,8 +125,12 @@ class Settings(BaseSettings):
     require_api_keys: bool = False
     #: requests a second for each key; off: no limit
     api_rate: OptionalSeconds = None
-    #: what `irs classify` sends; unset: the first of `api_keys`
+    #: what the commands that ask the service send; unset: the first of `api_keys`
     api_key: SecretStr | None = None
+    #: what callbacks are signed with; unset: none are made
+    callback_secret: SecretStr | None = None
+    #: networks that callbacks may go to although they are private
+    callback_networks: Csv = ()
 
     # -- model ---------------------------------------------------------------------------
     model: str = Field("efficientnet_lite0", pattern=r"^[a-z0-9_]{1,64}$")
@@ -187,7 +194,7 @@ class Settings(BaseSettings):
     log_format: Literal["pretty", "json"] = "pretty"
 
     @field_validator("subnet_ids", "security_group_ids", "instance_types", "source_buckets",
-                     mode="before")
+                     "callback_networks", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -224,6 +231,18 @@ class Settings(BaseSettings):
     @classmethod
     def _sound_keys(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value is not None and apikeys.parse(value.get_secret_value()) else None
+
+    @field_validator("callback_secret")
+    @classmethod
+    def _sound_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and signing.parse(value.get_secret_value()) else None
+
+    @field_validator("callback_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ipaddress.ip_network(text)  # whose ValueError says what is wrong
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from irs.domain import keys
 from irs.domain.jobs import Result, Status
@@ -39,8 +40,10 @@ class MemoryResults:
 class MemoryListener:
     """The methods of `irs.results.listener.Listener`; `announce` plays the reply queue."""
 
-    def __init__(self, address: str = "memory-web-0") -> None:
+    def __init__(self, address: str = "memory-web-0", *,
+                 told: Callable[[Result], None] | None = None) -> None:
         self.address = address
+        self._told = told
         self.last_success = self.last_result = 0.0
         self.started = self.closed = False
         self._waiters: dict[str, list[Waiter]] = {}
@@ -79,6 +82,8 @@ class MemoryListener:
     def announce(self, result: Result) -> None:
         """A result arrives."""
         self.last_result = time.monotonic()
+        if self._told is not None:
+            self._told(result)
         with self._lock:
             waiting = list(self._waiters.get(result.id, ()))
         for waiter in waiting:

@@ -13,14 +13,14 @@ from irs import errors
 from irs.audit import cancelling
 from irs.domain import keys
 from irs.domain.jobs import OWN_FAULT, Result, Status
-from irs.web import answers, direct, documents, idempotency, multipart, preferences
-from irs.web.describing import BINARY, IDEMPOTENCY_KEY, JOB_ID, PREFER, TEXT, Param, describes
-from irs.web.dispatch import Image
+from irs.web import answers, direct, documents, hooks, idempotency, multipart, preferences
+from irs.web.describing import BINARY, CALLBACK_URL, IDEMPOTENCY_KEY, JOB_ID, PREFER, TEXT, Param, describes
 from irs.web.multipart import Upload
 from irs.web.outcomes import CANCELLED, LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
 from irs.web.services import services
-from irs.web.uploads import client_gone
+from irs.web.submitting import Image
+from irs.web.uploads import client, client_gone
 from irs.web.waiting import Pending
 
 blueprint = Blueprint("api", __name__, url_prefix="/v1")
@@ -34,22 +34,24 @@ blueprint = Blueprint("api", __name__, url_prefix="/v1")
           "{settings.max_image_bytes:,} bytes and {settings.max_image_pixels:,} pixels. What the file "
           "contains tells its format; its name and its type do not matter. Or, as JSON, where the "
           "image is: in an allowed bucket of S3, or where `POST /v1/uploads` has let it be put.",
-    params=(PREFER, IDEMPOTENCY_KEY, Param(name="name", where="query", schema=TEXT, example="test_0.JPEG",
-                                           about="The image's name, where it is sent as it is.")),
+    params=(PREFER, IDEMPOTENCY_KEY, CALLBACK_URL,
+            Param(name="name", where="query", schema=TEXT, example="test_0.JPEG",
+                  about="The image's name, where it is sent as it is.")),
     body={"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": "OneFile",
           "application/json": "InS3 | Uploaded"},
     answers={200: ("The result: `Prefer: wait=N` was sent, and it was there in time.", "Result"),
              202: ("The job, which goes on.", "Queued")},
     refuses=(errors.NoFile, errors.UnsupportedFormat, errors.Undecodable, errors.BucketNotAllowed,
              errors.ObjectDenied, errors.NoSuchObject, errors.NoSuchUpload, errors.NotUploaded,
-             errors.IdempotencyConflict, (410, CANCELLED.code), *((500, code) for code in OWN_FAULT),
-             (504, LOST)),
+             errors.CallbacksOff, errors.IdempotencyConflict, (410, CANCELLED.code),
+             *((500, code) for code in OWN_FAULT), (504, LOST)),
     example="-H 'Content-Type: image/jpeg' -H 'Prefer: wait=10' --data-binary @test_0.JPEG",
     query="?name=test_0.JPEG",
 )
 def submit() -> Response:
     """One image: a raw body (``?name=`` names it), a form with one file, or where it is, as JSON.
 
+    ``callback_url``, in the query or the form, is where its result is posted besides.
     202 with the job, or with ``Prefer: wait=N`` and a result in time 200 with the result.
     With an ``Idempotency-Key`` that was seen before, the job is the first request's.
     """
@@ -63,7 +65,8 @@ def submit() -> Response:
             outcome = direct.submit(document, wait.seconds, client_gone())
         else:
             with _image(document) as image:
-                (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone(), keyed)
+                (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone(),
+                                                     client=client(), keyed=keyed)
     web.metrics.seconds.observe(time.monotonic() - began)
     return answers.with_job(_submitted(outcome), [outcome], wait)
 
@@ -84,8 +87,11 @@ def _image(document: dict[str, Any] | None) -> Iterator[Image]:
         if "s3" not in document:
             raise errors.BadRequest(
                 'say where the image is, {"s3": "s3://bucket/key"} or {"upload": id}')
-        yield services().sources.at(document["s3"], documents.text(document, "name"))
+        image = services().sources.at(document["s3"], documents.text(document, "name"))
+        image.callback_url = hooks.asked(documents.text(document, hooks.NAME))
+        yield image
         return
+    callback = hooks.asked()
     limit = services().settings.max_image_bytes
     kind = request.mimetype
     if kind.startswith("image/") or kind == "application/octet-stream":
@@ -95,16 +101,19 @@ def _image(document: dict[str, Any] | None) -> Iterator[Image]:
                 upload.write(data)
             if not upload.size:
                 raise errors.NoFile("the request has no body: send the image's bytes")
+            upload.callback_url = callback
             yield upload
         return
     if kind and kind != "multipart/form-data":
         raise errors.UnsupportedFormat(
             "send the image itself as image/*, one file as multipart/form-data, or where it is as "
             "application/json")
+    wanted: dict[str, bytes | None] = {hooks.NAME: None}
     with multipart.received(request.stream, request.content_type, max_bytes=limit,
-                            max_files=services().settings.max_files) as files:
+                            max_files=services().settings.max_files, wanted=wanted) as files:
         if len(files) != 1:
             raise errors.BadRequest(f"one image a request, not {len(files)}")
+        files[0].callback_url = hooks.asked(wanted[hooks.NAME])
         yield files[0]
 
 
@@ -136,7 +145,7 @@ def status(text: str) -> Response:
         if wait.seconds:
             result = _poll(job_id, wait)
     if result is not None:
-        web.cloud.upkeep.pending.done(job_id, result.status)
+        web.cloud.done(result)
         response = answers.as_json(result.as_dict())
     elif web.cloud.upkeep.pending.is_lost(job_id):
         response = answers.problem(504, LOST, LOST_MESSAGE, {
@@ -174,7 +183,7 @@ def cancel(text: str) -> Response:
     result = cancelling.cancel(job_id, web.cloud.objects, web.cloud.results, web.cloud.announce)
     if result is None:
         return _unknown()
-    web.cloud.upkeep.pending.done(job_id, result.status)
+    web.cloud.done(result)
     return answers.as_json(result.as_dict())
 
 

@@ -21,6 +21,7 @@ from irs.web import (
     docs,
     fleet,
     health,
+    hooks,
     limits,
     metrics,
     openapi,
@@ -78,8 +79,8 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings))
-    for module in (uploads, api, batches, direct, rekognition, stats, pages, health, metrics, openapi,
-                   docs):
+    for module in (uploads, api, batches, direct, hooks, rekognition, stats, pages, health, metrics,
+                   openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
@@ -103,7 +104,7 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     bulk = Bulk(settings, cloud, estimates, sources)
     estimates.elsewhere = lambda: bulk.rate_elsewhere
     counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
-                       upkeep=lambda: cloud.counts, bulk=lambda: bulk.counts)
+                       upkeep=lambda: cloud.counts, bulk=lambda: bulk.counts, callbacks=lambda: cloud.calls)
     waiting = Waiting(cloud, drain, clock)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,

@@ -27,11 +27,15 @@ from irs.aws.objects import Entry, Objects
 from irs.aws.queues import Queue
 from irs.broker import shared
 from irs.bulk.store import Records
+from irs.callbacks import upkeep as callbacks_upkeep
+from irs.callbacks.upkeep import Callbacks
+from irs.domain.callbacks import IMAGE
 from irs.domain.jobs import Job, Result
 from irs.results.announce import Announcer
 from irs.results.listener import Listener
 from irs.results.store import ResultStore
 from irs.settings import Settings
+from irs.web.reuse import Reuse
 from irs.web.sources import Bucket
 
 #: Threads for the files of many-file requests and for looks at the result store; they
@@ -98,13 +102,14 @@ class Cloud:
                  results: Results | None = None, listener: Announcements | None = None,
                  send: Send | None = None, records: Records | None = None,
                  announce: Announce | None = None, sources: Mapping[str, Bucket] | None = None,
-                 sign: Sign | None = None) -> None:
+                 sign: Sign | None = None, callbacks: Callbacks | None = None) -> None:
         self._settings = settings
         self._sources = sources
         #: gives the address for a direct upload
         self.sign: Sign = sign or functools.partial(presign.put_url, settings, settings.input_bucket)
         self._given = (objects, results, listener, send)
         self._beside = (records, announce)
+        self._given_callbacks = callbacks
         #: what else is told of results, built beforehand, and closed before all this
         self.hearers: list[Callable[[Result], None]] = []
         self.warmers: list[Callable[[], object]] = []
@@ -118,6 +123,8 @@ class Cloud:
         self._records, self._announce = self._beside
         self._pool: ThreadPoolExecutor | None = None
         self._upkeep: Upkeep | None = None
+        self._callbacks = self._given_callbacks
+        self._reuse: Reuse | None = None
         self._started = False
         self._failed: tuple[float, errors.CloudError] | None = None
 
@@ -172,6 +179,17 @@ class Cloud:
             return self._announce
 
     @property
+    def reuse(self) -> Reuse:
+        """What was answered of late."""
+        self._mine()
+        with self._lock:
+            if self._reuse is None:
+                settings = self._settings
+                index = functools.cache(lambda: Objects(settings, settings.output_bucket))
+                self._reuse = Reuse(settings.reuse, index, self.pool.submit)
+            return self._reuse
+
+    @property
     def pool(self) -> ThreadPoolExecutor:
         """Threads for calls that a request makes side by side."""
         self._mine()
@@ -221,7 +239,45 @@ class Cloud:
                 self._upkeep = Upkeep(Pending(after=math.inf if after is None else after), self._keepers)
                 if self.real:
                     self._upkeep.start()
+                    if self._settings.callback_secret is not None:
+                        _ = self.callbacks  # which looks after what others have promised
             return self._upkeep
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """Calls back; raises `errors.CallbacksOff` where there is nothing to sign with."""
+        self._mine()
+        with self._lock:
+            if self._callbacks is None:
+                self._callbacks = callbacks_upkeep.made(self._settings, {IMAGE: self._payload})
+                self._callbacks.start()
+            return self._callbacks
+
+    def _payload(self, job_id: str) -> bytes | None:
+        result = self.results.read(job_id)
+        return result and result.to_json()
+
+    def done(self, result: Result) -> None:
+        """A job has a result, wherever that was seen."""
+        self.upkeep.pending.done(result.id, result.status)
+        self.reuse.heard(result)
+        if self._callbacks is not None:
+            self._callbacks.told(result.id)
+
+    @property
+    def calls(self) -> callbacks_upkeep.Counts:
+        """What `callbacks` has to tell, without beginning it."""
+        return self._callbacks.counts if self._callbacks is not None else callbacks_upkeep.Counts()
+
+    @property
+    def calling(self) -> int:
+        """Callbacks under way."""
+        return self._callbacks.busy if self._callbacks is not None else 0
+
+    def end_calls(self) -> None:
+        """Begin no further callback: the process stops, and others or its next start go on."""
+        if self._callbacks is not None:
+            self._callbacks.close()
 
     @property
     def counts(self) -> Counts:
@@ -241,7 +297,7 @@ class Cloud:
         self.send(job, reply_to=self.listener.address)
 
     def _told(self, result: Result) -> None:
-        self.upkeep.pending.done(result.id, result.status)
+        self.done(result)
         for hear in self.hearers:
             hear(result)
 
@@ -276,6 +332,7 @@ class Cloud:
         with self._lock:
             if self._upkeep is not None:
                 self._upkeep.close()
+            self.end_calls()
             if self._started and self._listener is not None:
                 self._listener.close()
             if self._pool is not None:

@@ -72,6 +72,10 @@ IDEMPOTENCY_KEY = Param(
     about="Of the client's making. A repeat with the same key and content within 24 hours is the "
           "first request's job; with other content it is refused.")
 
+CALLBACK_URL = Param(
+    name="callback_url", where="query", schema={"type": "string", "format": "uri"},
+    about="Where the result is posted besides, signed; where the service makes callbacks.")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:

@@ -15,9 +15,9 @@ from typing import IO, Any
 from irs import errors
 from irs.domain import locations
 from irs.web import documents
-from irs.web.dispatch import Image
 from irs.web.multipart import Upload
 from irs.web.sources import Sources
+from irs.web.submitting import Image
 
 #: Rekognition's own default, in percent.
 MIN_CONFIDENCE = 55.0

@@ -11,10 +11,11 @@ from irs import errors
 from irs.audit import uploads
 from irs.domain import keys
 from irs.domain.jobs import Failure, stamp
-from irs.web import answers, documents
+from irs.web import answers, documents, hooks
 from irs.web.describing import describes
 from irs.web.outcomes import Outcome
 from irs.web.services import services
+from irs.web.uploads import client
 
 #: What is said of an upload whose job another request may have made in this moment.
 _GONE = (errors.NoSuchUpload.code, errors.NotUploaded.code)
@@ -59,20 +60,22 @@ def submit(document: dict[str, Any], seconds: float, gone: Callable[[], bool]) -
         upload_id = keys.parse_id(document["upload"])
     except ValueError:
         raise errors.BadRequest("upload is not the id of an upload") from None
-    outcome = _made(upload_id, seconds, gone)
+    callback_url = hooks.asked(documents.text(document, hooks.NAME))
+    outcome = _made(upload_id, callback_url, seconds, gone)
     if outcome.error is None or outcome.error.code not in _GONE:
         return outcome
     job = uploads.find(web.cloud.objects, upload_id)
     return outcome if job is None else web.dispatcher.follow(job, seconds, gone)
 
 
-def _made(upload_id: str, seconds: float, gone: Callable[[], bool]) -> Outcome:
+def _made(upload_id: str, callback_url: str | None, seconds: float, gone: Callable[[], bool]) -> Outcome:
     web = services()
     try:
         image = web.staging.find(upload_id)
     except errors.NoSuchUpload as exc:
         return Outcome(image=upload_id, error=Failure(code=exc.code, message=str(exc)))
-    (outcome,) = web.dispatcher.classify([image], seconds, gone)
+    image.callback_url = callback_url
+    (outcome,) = web.dispatcher.classify([image], seconds, gone, client=client())
     if outcome.error is None:
         web.staging.forget(image)
     return outcome

@@ -1,137 +1,67 @@
-"""From a file's bytes to a job on the queue, and from there to an outcome."""
+"""From images to outcomes: sent, waited for, and told."""
 
 from __future__ import annotations
 
-import threading
+import functools
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any
 
-from irs import errors, log
-from irs.audit import uploads
-from irs.domain import claims, images, keys
-from irs.domain.claims import Claim
 from irs.domain.jobs import Failure, Job
 from irs.settings import Settings
-from irs.web.cloud import Cloud, Waiter
+from irs.web.cloud import Cloud
 from irs.web.estimates import Estimates
 from irs.web.idempotency import Keyed
 from irs.web.metrics import Metrics
-from irs.web.outcomes import LOST, LOST_MESSAGE, UNAVAILABLE, Outcome
-from irs.web.waiting import Pending, Waiting
-
-#: Files validated and stored at once: bounds the memory of whole files (20 MB each at
-#: the default limit), while their requests wait in hundreds.
-STORING = 32
-
-_log = log.get("web")
-
-
-class Image(Protocol):
-    """What is classified: `irs.web.multipart.Upload`, `irs.web.sources.Sourced`, …"""
-
-    #: the job's, where it is settled already; an image is stored under such an id once
-    id: str | None
-
-    @property
-    def name(self) -> str:
-        """Display name."""
-
-    def read(self) -> bytes:
-        """The whole file, of which there is one more in memory; raises `errors.Refused`."""
+from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome
+from irs.web.submitting import Image, Submitter
+from irs.web.waiting import Follower, Pending, Waiting
 
 
 class Dispatcher:
-    """Stores, sends and waits; one a process, shared by its threads."""
+    """Sends and waits; one a process, shared by its threads."""
 
     def __init__(self, settings: Settings, cloud: Cloud, waiting: Waiting, estimates: Estimates,
                  metrics: Metrics) -> None:
-        self._limits = images.Limits(max_bytes=settings.max_image_bytes,
-                                     max_pixels=settings.max_image_pixels)
+        self._submitter = Submitter(settings, cloud, estimates, metrics)
         self._cloud = cloud
         self._waiting = waiting
         self._estimates = estimates
         self._metrics = metrics
-        self._storing = threading.BoundedSemaphore(STORING)
 
-    def classify(self, files: Sequence[Image], seconds: float,
-                 gone: Callable[[], bool], keyed: Keyed | None = None) -> list[Outcome]:
+    def classify(self, files: Sequence[Image], seconds: float, gone: Callable[[], bool], *,
+                 client: str | None = None, keyed: Keyed | None = None) -> list[Outcome]:
         """One outcome a file, in order, after at most ``seconds`` of waiting.
 
-        ``gone`` says whether the client has left; ``keyed`` is the idempotency key of a
-        request with one file. What goes wrong with one file is its own outcome; nothing is
-        raised for it.
+        ``gone`` says whether the client has left, ``client`` whose answers may be given
+        again (None: nobody's); ``keyed`` is the idempotency key of a request with one file.
+        What goes wrong with one file is its own outcome; nothing is raised for it.
         """
-        submitted = [self._submit(files[0], keyed)] if keyed is not None else self._submit_all(files)
-        pending = [item for item in submitted if isinstance(item, Pending)]
+        ask = functools.partial(self._cloud.reuse.claim, client=client, follow=seconds > 0)
+        submitted = self._each(functools.partial(self._submitter.submit, ask=ask, keyed=keyed), files)
         try:
-            self._waiting.until(pending, seconds, gone)
+            left = self._waiting.until(_pending(submitted), seconds, gone)
+            if any(isinstance(item, Follower) for item in submitted):
+                submitted = self._each(functools.partial(self._settle, keyed), files, submitted)
+                self._waiting.until(_pending(submitted), left, gone)
         finally:
-            for job in pending:
+            for job in _pending(submitted):
                 job.waiter.close()
         outcomes = [self._outcome(image.name, item)
                     for image, item in zip(files, submitted, strict=True)]
         for item, outcome in zip(submitted, outcomes, strict=True):
             if outcome.result is not None:
-                if isinstance(item, Pending) and item.number is not None:
+                # Only what was sent from here and done by the fleet tells of its pace.
+                if isinstance(item, Pending) and item.number is not None and not outcome.result.reused:
                     self._estimates.finished()
-                self._cloud.upkeep.pending.done(outcome.result.id, outcome.result.status)
+                self._cloud.done(outcome.result)
             self._metrics.uploads.labels(outcome.kind).inc()
         return outcomes
-
-    def _submit_all(self, files: Sequence[Image]) -> list[Pending | Outcome]:
-        if len(files) == 1:  # most requests; a pool's thread would only add a switch
-            return [self._submit(files[0])]
-        return list(self._cloud.pool.map(self._submit, files))
-
-    def _submit(self, image: Image, keyed: Keyed | None = None) -> Pending | Outcome:
-        """Validate, store, send; the waiter is there before the task can be done."""
-        job = None
-        waiter = None
-        try:
-            with self._storing:
-                data = image.read()
-                header = images.validate(data, self._limits)
-                listener = self._cloud.listener
-                claim = _claim(image, data, keyed)
-                job = _job(image, claim)
-                waiter = listener.expect(job.id)
-                if claim is not None and keyed and keyed.repeats and self._known(claim, waiter):
-                    return Pending(job.id, waiter)
-                self._store(job, data, header.format, listener.address, create=image.id is not None)
-                del data
-            # Before the send, which may be one although its answer is lost.
-            self._cloud.upkeep.pending.accepted(job)
-            self._cloud.send(job, reply_to=listener.address)
-            if keyed is not None:
-                keyed.begun()
-        except errors.Refused as exc:
-            return Outcome(image=image.name, error=Failure(code=exc.code, message=str(exc)))
-        except (errors.CloudError, errors.OutOfMemory) as exc:
-            # What was stored stays: a send whose answer was lost may have been a send.
-            if waiter is not None:
-                waiter.close()
-            _log.warning("job.not_accepted", id=job and job.id, why=str(exc), code=exc.code)
-            return Outcome(image=image.name, id=job and job.id, error=Failure(
-                code=UNAVAILABLE, message="the service cannot take the image now, try again"))
-        _log.debug("job.accepted", id=job.id)
-        return Pending(job.id, waiter, self._estimates.sent())
-
-    def _store(self, job: Job, data: bytes, kind: str, reply_to: str, *, create: bool) -> None:
-        try:
-            self._cloud.objects.put(
-                job.key, data, content_type=f"image/{kind.lower()}", create=create,
-                metadata={uploads.NAME: job.image, uploads.REPLY_TO: reply_to})
-        except errors.AlreadyExists:
-            # By another request for the same job, or by ours, whose answer was lost. In doubt
-            # it is sent once more: a task too many has no second result.
-            _log.info("job.stored_already", id=job.id)
 
     def follow(self, job: Job, seconds: float, gone: Callable[[], bool]) -> Outcome:
         """The outcome of a job that was accepted before, here or by another process."""
         result = self._cloud.results.read(job.id)
         if result is not None:
-            self._cloud.upkeep.pending.done(job.id, result.status)
+            self._cloud.done(result)
             return Outcome(image=job.image, id=job.id, result=result)
         self._cloud.upkeep.pending.adopt(job.id)
         pending = Pending(job.id, self._cloud.listener.expect(job.id))
@@ -141,14 +71,19 @@ class Dispatcher:
             pending.waiter.close()
         return self._outcome(job.image, pending)
 
-    def _known(self, claim: Claim, waiter: Waiter) -> bool:
-        """Whether there is nothing to do but to wait for what an earlier request has begun."""
-        result = self._cloud.results.read(claim.id)
-        if result is not None:
-            waiter.resolve(result)
-        elif claim.begun:
-            self._cloud.upkeep.pending.adopt(claim.id)
-        return result is not None or claim.begun
+    def _each(self, act: Callable[..., Pending | Outcome],
+              *columns: Sequence[Any]) -> list[Pending | Outcome]:
+        if len(columns[0]) == 1:  # most requests; a pool's thread would only add a switch
+            return [act(*(column[0] for column in columns))]
+        return list(self._cloud.pool.map(act, *columns))
+
+    def _settle(self, keyed: Keyed | None, image: Image, item: Pending | Outcome) -> Pending | Outcome:
+        """Answer a follower with what it waited for, or send it as any other job."""
+        if not isinstance(item, Follower):
+            return item
+        item.waiter.close()
+        claim = self._cloud.reuse.settle(item.job, item.result)
+        return self._submitter.submit(image, ask=lambda _job, _data: claim, keyed=keyed, job=item.job)
 
     def _outcome(self, name: str, item: Pending | Outcome) -> Outcome:
         if isinstance(item, Outcome):
@@ -160,14 +95,5 @@ class Dispatcher:
         return Outcome(image=name, id=item.id, place=self._estimates.place(item.number))
 
 
-def _claim(image: Image, data: bytes, keyed: Keyed | None) -> Claim | None:
-    """The claim of a request that carries a key, for this image under this name."""
-    if keyed is None:
-        return None
-    return keyed.claim(claims.fingerprint("images", data, image.name.encode()), image.id or keys.new_id())
-
-
-def _job(image: Image, claim: Claim | None) -> Job:
-    job_id, received = (claim.id, claim.at) if claim is not None else (
-        image.id or keys.new_id(), datetime.now(UTC))
-    return Job(id=job_id, image=image.name, key=keys.input_key(job_id, image.name), received=received)
+def _pending(submitted: Sequence[Pending | Outcome]) -> list[Pending]:
+    return [item for item in submitted if isinstance(item, Pending)]

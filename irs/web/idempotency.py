@@ -79,6 +79,11 @@ class Keyed:
             replaces = etag  # None: gone since, by the bucket's rule
         raise errors.Unreachable("the claim of an idempotency key changes all the time")
 
+    @property
+    def under_way(self) -> bool:
+        """Whether all that the claim stands for is known to be under way."""
+        return self._claim is not None and self._claim.begun
+
     def begun(self) -> None:
         """All that the claim stands for is under way: a repeat need not do it again."""
         if self._claim is None or self._claim.begun:

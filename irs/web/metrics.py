@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from irs import __version__
 from irs.audit.upkeep import Counts
 from irs.bulk import feeder
+from irs.callbacks.upkeep import Counts as Calls
 from irs.web.describing import TEXT, describes
 from irs.web.services import services
 
@@ -28,14 +29,21 @@ class Metrics:
     """One registry an application, so that several may live in one process."""
 
     def __init__(self, *, waiting: Callable[[], int], heard: Callable[[], float | None],
-                 upkeep: Callable[[], Counts], bulk: Callable[[], feeder.Counts]) -> None:
+                 upkeep: Callable[[], Counts], bulk: Callable[[], feeder.Counts],
+                 callbacks: Callable[[], Calls]) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Upkeep(upkeep))
         self.registry.register(_Bulk(bulk))
+        self.registry.register(_Callbacks(callbacks))
         ProcessCollector(registry=self.registry)
         self.uploads = Counter(
             "irs_uploads_total", "Files by what became of them within their request.",
             ["outcome"], registry=self.registry)
+        self.reuse = Counter(
+            "irs_reuse_total", "Files by whether the same bytes had been classified before.",
+            ["outcome"], registry=self.registry)
+        for outcome in ("hit", "miss", "coalesced"):  # a rate needs all of them from the start
+            self.reuse.labels(outcome)
         self.seconds = Histogram(
             "irs_upload_seconds", "From an upload's whole body to its answer.",
             buckets=BUCKETS, registry=self.registry)
@@ -102,6 +110,24 @@ class _Bulk:
         yield CounterMetricFamily("irs_batch_sent", "Images of batches sent to the queue.",
                                   value=counts.sent)
         yield CounterMetricFamily("irs_batch_heard", "Results of batches heard of.", value=counts.heard)
+
+
+class _Callbacks:
+    """The figures of `irs.callbacks.upkeep`, read when they are asked for."""
+
+    def __init__(self, read: Callable[[], Calls]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Prometheus's own protocol."""
+        calls = self._read()
+        made = CounterMetricFamily("irs_callbacks", "Attempts at callbacks by what became of them.",
+                                   labels=["outcome"])
+        for outcome, number in calls.outcomes.items():
+            made.add_metric([outcome], number)
+        yield made
+        yield GaugeMetricFamily("irs_queued_callbacks", "Callbacks in this process's memory that are "
+                                "due or will be.", value=calls.queued)
 
 
 def _age(heard: float | None) -> float:

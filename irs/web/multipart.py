@@ -25,7 +25,7 @@ CHUNK = 65_536
 IN_MEMORY = 1_048_576
 #: Bytes of a part's headers: a name of 5,000 characters, in UTF-8 and escaped, fits.
 MAX_HEADERS = 16_384
-#: Form fields beside the files, which are read and ignored, and their bytes together.
+#: Form fields beside the files, most of which are read and ignored, and their bytes together.
 MAX_FIELDS, MAX_FIELD_BYTES = 100, 1_000_000
 #: RFC 2046, section 5.1.1: a boundary has at most 70 characters.
 _MAX_BOUNDARY = 200
@@ -43,6 +43,8 @@ class Upload:
         #: display name: no path, no control characters
         self.name = keys.display_name(name)
         self.size = 0
+        #: where its result is to be sent besides
+        self.callback_url: str | None = None
         self._named = name != ""
         self._limit = limit
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed by `close`
@@ -98,35 +100,40 @@ def boundary(content_type: str | None) -> bytes:
 
 
 @contextlib.contextmanager
-def received(stream: IO[bytes], content_type: str | None, *, max_bytes: int,
-             max_files: int) -> Iterator[list[Upload]]:
+def received(stream: IO[bytes], content_type: str | None, *, max_bytes: int, max_files: int,
+             wanted: dict[str, bytes | None] | None = None) -> Iterator[list[Upload]]:
     """The files of a multipart body, in order; they are closed at the end of the block.
 
     Raises `errors.NoFile`, `errors.BadRequest` for a body that breaks off or makes no
     sense, and `errors.TooLarge` for more than ``max_files`` files. A single file of more
-    than ``max_bytes`` bytes is no error yet: its `Upload.read` raises.
+    than ``max_bytes`` bytes is no error yet: its `Upload.read` raises. The keys of
+    ``wanted`` get what form fields of those names hold; all other fields are ignored.
     """
     with contextlib.ExitStack() as stack:
         files = []
-        for part in each(stream, content_type, limit=lambda _: max_bytes, max_files=max_files):
+        for part in each(stream, content_type, limit=lambda _: max_bytes, max_files=max_files,
+                         wanted=wanted):
             stack.callback(part.close)
             files.append(part)
         yield files
 
 
 def each(stream: IO[bytes], content_type: str | None, *, limit: Callable[[str | None], int],
-         max_files: int) -> Iterator[Upload]:
+         max_files: int, wanted: dict[str, bytes | None] | None = None) -> Iterator[Upload]:
     """The same, one after the other as each has come; whoever is given one closes it.
 
     ``limit`` gives the bytes that a file of that name may have.
     """
     decoder = _Decoder(boundary(content_type), MAX_HEADERS + CHUNK, max_parts=max_files + MAX_FIELDS)
     part: Upload | None = None
-    count = ignored = 0
+    fields = _Fields({} if wanted is None else wanted)
+    count = 0
     try:
         for event in _events(decoder, stream):
             if isinstance(event, multipart.File | multipart.Field):
                 part = _begin(event, limit)
+                if part is None:
+                    fields.begin(event.name)
                 count += part is not None
                 if count > max_files:
                     raise errors.TooLarge(f"more than {max_files} files in one request")
@@ -140,14 +147,37 @@ def each(stream: IO[bytes], content_type: str | None, *, limit: Callable[[str | 
                     else:
                         yield whole
             elif isinstance(event, multipart.Data):
-                ignored += len(event.data)
-                if ignored > MAX_FIELD_BYTES:
-                    raise errors.TooLarge(f"more than {MAX_FIELD_BYTES} bytes in fields that are no files")
+                fields.take(event.data)
     finally:
         if part is not None:
             part.close()
     if not count:
         raise errors.NoFile(f"no file in the request: {_EXAMPLE}")
+
+
+class _Fields:
+    """Form fields that are no files: those that are wanted are kept, and all are counted."""
+
+    def __init__(self, wanted: dict[str, bytes | None]) -> None:
+        self._wanted = wanted
+        self._name: str | None = None
+        self._size = 0
+
+    def begin(self, name: str | None) -> None:
+        """A field of that name follows; raises `errors.BadRequest` for a wanted one's second."""
+        self._name = name if name in self._wanted else None
+        if self._name is not None:
+            if self._wanted[self._name] is not None:
+                raise errors.BadRequest(f"{self._name} is given twice")
+            self._wanted[self._name] = b""
+
+    def take(self, data: bytes) -> None:
+        """Bytes of the field; raises `errors.TooLarge` where all fields have too many."""
+        self._size += len(data)
+        if self._size > MAX_FIELD_BYTES:
+            raise errors.TooLarge(f"more than {MAX_FIELD_BYTES} bytes in fields that are no files")
+        if self._name is not None:
+            self._wanted[self._name] = (self._wanted[self._name] or b"") + data
 
 
 def _begin(event: multipart.File | multipart.Field, limit: Callable[[str | None], int]) -> Upload | None:

@@ -16,10 +16,10 @@ from irs.audit import uploads
 from irs.web import awsjson, detection
 from irs.web.describing import describes
 from irs.web.detection import Wish
-from irs.web.dispatch import Image
 from irs.web.outcomes import Outcome
 from irs.web.services import services
-from irs.web.uploads import client_gone
+from irs.web.submitting import Image
+from irs.web.uploads import client, client_gone
 
 DETECT_LABELS = "RekognitionService.DetectLabels"
 #: Seconds that a request waits at most: botocore reads no answer after 60.
@@ -75,7 +75,7 @@ def _outcome(image: Image, seconds: float) -> Outcome:
         job = uploads.find(web.cloud.objects, image.id)
         if job is not None:
             return web.dispatcher.follow(job, seconds, client_gone())
-    (outcome,) = web.dispatcher.classify([image], seconds, client_gone())
+    (outcome,) = web.dispatcher.classify([image], seconds, client_gone(), client=client())
     return outcome
 
 

@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 _ID = "7f3c2c5e-6a0e-4f57-9a4c-0f2f3d1b8a11"
 _WHERE = f"/v1/images/{_ID}"
 _UUID = {"format": "uuid"}
+_CALLBACK = "Where the result is posted besides, signed; where the service makes callbacks."
 
 
 def may(about: str, *, format: str | None = None, **more: Any) -> Any:
@@ -94,6 +95,7 @@ class Result(Model):
     error: Failure = may("Only where `status` is `failed`.")
     model: ModelInfo = may("Which model answered.")
     input: InputInfo = may("What was uploaded.")
+    reused: bool = may("True: the same bytes were classified before, and this is that answer.")
     attempts: int = Field(description="Deliveries of the job to a worker.", ge=0)
     instance: str = Field(description="The instance that did it; may be empty.")
     times: Times
@@ -228,17 +230,30 @@ class Stats(Model):
         "cost": {"dollars_per_hour": 0.2678, "instance_price": 0.08925}}]})
 
 
+class Callback(Model):
+    """How a callback stands."""
+
+    id: str = Field(description="What it is about.", json_schema_extra=_UUID)
+    state: Literal["pending", "delivered", "failed"]
+    attempts: int = Field(description="Made so far.", ge=0)
+    last_status: int = may("HTTP status of the last answer.")
+    last_error: str = may("Why the last attempt failed.")
+    next_at: str = may("When the next attempt is made.", format="date-time")
+
+
 class InS3(Model):
     """An image that is in S3 already, in a bucket that the service may read."""
 
     s3: str = Field(description="`s3://bucket/key`.", pattern="^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/]+$")
     name: str = may("What to call it; the key's last part where it is not said.")
+    callback_url: str = may(_CALLBACK, format="uri")
 
 
 class Uploaded(Model):
     """An image that its client has put where `POST /v1/uploads` said."""
 
     upload: str = Field(description="The upload's id, and then the job's.", json_schema_extra=_UUID)
+    callback_url: str = may(_CALLBACK, format="uri")
 
 
 class Announced(Model):
@@ -275,6 +290,7 @@ class OneFile(Model):
     """One file of a form. The field is `myfile` by custom; any name works."""
 
     myfile: bytes = Field(description="The file.")
+    callback_url: str = may(_CALLBACK, format="uri")
 
 
 class BatchCounts(Model):

@@ -74,6 +74,7 @@ class WebServer:
         grace = self._settings.drain_grace
         end = time.monotonic() + grace
         self._services.drain.begin(grace)
+        self._services.cloud.end_calls()
         _log.info("web.draining", waiting=self._services.gate.inside, seconds=grace)
         self._close_listener()
         self._server.turn_senders_away()
@@ -88,8 +89,12 @@ class WebServer:
         self._server.socket.close()
 
     def _busy(self) -> int:
-        """Connections with a request under way, or an answer not yet written or hardly read."""
-        return sum(channel.busy for channel in self._server.active_channels.values())
+        """Connections with a request under way, or an answer not yet written or hardly read.
+
+        And callbacks under way, which have a deadline of their own.
+        """
+        return (sum(channel.busy for channel in self._server.active_channels.values())
+                + self._services.cloud.calling)
 
 
 def serve(app: Flask, settings: Settings) -> None:

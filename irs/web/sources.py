@@ -30,6 +30,7 @@ class Sourced:
 
     #: of the job that it becomes: a new one
     id: str | None = None
+    callback_url: str | None = None
 
     def __init__(self, bucket: Bucket, location: Location, *, name: str, limit: int,
                  version: str | None = None) -> None:

@@ -29,6 +29,8 @@ _log = log.get("web")
 class Staged:
     """An image that its client has put into S3, or says so."""
 
+    callback_url: str | None = None
+
     def __init__(self, objects: ObjectStore, ticket: Ticket, *, expired: bool) -> None:
         #: the job that it becomes
         self.id: str | None = ticket.id

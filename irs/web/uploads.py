@@ -26,6 +26,11 @@ def client_gone() -> Callable[[], bool]:
     return asked
 
 
+def client() -> str:
+    """Whose request it is: the name of its API key; empty where none is asked for."""
+    return services().admission.client(lambda name: request.headers.get(name, ""))
+
+
 @blueprint.post("/upload")
 @describes(
     "Send images and wait for their labels",
@@ -54,7 +59,7 @@ def upload() -> Response:
         multipart.received(request.stream, request.content_type, max_bytes=settings.max_image_bytes,
                            max_files=settings.max_files) as files,
     ):
-        outcomes = web.dispatcher.classify(files, wait.seconds, client_gone())
+        outcomes = web.dispatcher.classify(files, wait.seconds, client_gone(), client=client())
         response = answers.of_upload(outcomes, wait)
     web.metrics.seconds.observe(time.monotonic() - began)
     return response

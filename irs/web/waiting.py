@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
 from irs import errors, log
-from irs.domain.jobs import Result
+from irs.domain.jobs import Job, Result
 from irs.web.cloud import Cloud, Waiter
 
 #: Seconds between a waiter's looks at the result store. The first comes after `LOOK` of
@@ -101,6 +101,14 @@ class Pending:
         return self.waiter.result
 
 
+class Follower(Pending):
+    """A job that waits for the result of another one, and is neither stored nor sent so far."""
+
+    def __init__(self, job: Job, lead: str, waiter: Waiter) -> None:
+        super().__init__(lead, waiter, number=0)
+        self.job = job
+
+
 class Waiting:
     """Waits for announcements, and looks at the store in case one was lost."""
 
@@ -110,8 +118,11 @@ class Waiting:
         self._drain = drain
         self._clock = clock
 
-    def until(self, jobs: Sequence[Pending], seconds: float, gone: Callable[[], bool]) -> None:
-        """Return when all ``jobs`` have results, the time is up, or nobody waits any more."""
+    def until(self, jobs: Sequence[Pending], seconds: float, gone: Callable[[], bool]) -> float:
+        """Return when all ``jobs`` have results, the time is up, or nobody waits any more.
+
+        Returns the seconds that are left.
+        """
         announced = all(job.number is not None for job in jobs)
         began = self._clock()
         end = began + seconds
@@ -121,7 +132,9 @@ class Waiting:
             now = self._clock()
             left = min(end, self._drain.answer_by) - now
             if left <= 0:
-                return
+                break
+            if self._drain.begun and any(isinstance(job, Follower) for job in waiting):
+                break  # they have still to be stored and sent
             # Not later than one can still be told what is found.
             latest = min(began + LOOK_MOST, now + left - SLICE)
             if announced and next_look <= now < latest and self._moves():
@@ -132,6 +145,7 @@ class Waiting:
                     pause = min(LOOK_MOST, pause * 1.5)
                 next_look = now + pause
             waiting[0].waiter.wait(min(left, SLICE, max(0.0, next_look - now)))
+        return max(0.0, end - self._clock())
 
     def _moves(self) -> bool:
         told = self._cloud.told

@@ -66,6 +66,16 @@ def test_of_many_conditional_puts_one_succeeds(world: Any) -> None:
         assert sorted(pool.map(attempt, range(1, 9))) == [False] * 7 + [True]
 
 
+def test_what_was_deleted_is_not_replaced(world: Any) -> None:
+    objects = world.objects()
+    known = objects.put("k", b"1")
+    objects.delete("k")
+    with pytest.raises((errors.AlreadyExists, errors.NotFound)) as caught:
+        objects.put("k", b"2", replaces=known)
+    assert not isinstance(caught.value, errors.NoBucket)
+    assert not objects.exists("k")
+
+
 def test_a_listing_tells_what_changed(world: Any) -> None:
     objects = world.objects()
     first = objects.put("d/k", b"1")

@@ -25,12 +25,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="module")
 def make_service(model_dir: Path,
                  tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
-    """``make_service(cloud, **settings)``: buckets and queues made, no process yet."""
+    """``make_service(cloud, **settings)``: buckets and queues made, no process yet.
+
+    Nothing is reused: the same few photographs are sent over and over, and each is meant
+    to be classified.
+    """
     from irs.aws import provision
 
     with ExitStack() as stack:
         def make(cloud: Any, **overrides: Any) -> Service:
-            settings = cloud.fresh(model_dir=model_dir, engine_threads=1, **overrides)
+            settings = cloud.fresh(**{
+                "model_dir": model_dir, "engine_threads": 1, "reuse": "off", **overrides})
             provision.ensure(settings)
             return Service(settings, tmp_path_factory.mktemp("service"), stack)
 

@@ -85,7 +85,9 @@ def serving() -> Iterator[Callable[..., Served]]:
     with contextlib.ExitStack() as stack:
         def start(*, held: bool = False, depth: Callable[[], int] = lambda: 0,
                   **overrides: Any) -> Served:
-            settings = settings_module.build({"port": 0, "drain_grace": 5.0, **overrides})
+            # One picture serves all requests, and each is to get as far as the worker.
+            settings = settings_module.build(
+                {"port": 0, "drain_grace": 5.0, "reuse": "off", **overrides})
             results, listener = MemoryResults(), MemoryListener()
             sent: list[Job] = []
             arrived = threading.Semaphore(0)

@@ -68,7 +68,8 @@ class Bench:
     def broadcast(self, command: str) -> str:
         """A command that `celery control` does not know; returns the answers."""
         return self._run("-c", "import sys; from irs.celery import app; "
-                         "print(app.control.broadcast(sys.argv[1], reply=True, timeout=3))",
+                         "print(app.control.broadcast(sys.argv[1], reply=True, timeout=5, "
+                         "destination=['worker@here']))",  # who asks nobody by name waits to the end
                          command).stdout
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -342,7 +343,8 @@ def test_a_control_queue_deleted_under_a_worker_is_made_anew(make_bench: Callabl
     (url,) = bench.control_queues()
     clients.client(bench.settings, "sqs").delete_queue(QueueUrl=url)
     until(lambda: bench.control_queues() == [url], 20, "made anew")
-    until(lambda: "pong" in bench.celery("inspect", "ping", "--timeout", "2").stdout, 20, "answers again")
+    until(lambda: "pong" in bench.celery("inspect", "ping", "--timeout", "2", "-d", "worker@here").stdout,
+          20, "answers again")
     assert worker.stop() == 0
     assert bench.control_queues() == []
     assert bench.subscriptions() == []

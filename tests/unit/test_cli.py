@@ -16,7 +16,7 @@ import irs
 from irs import cli, errors, settings
 
 HEAVY = ("boto3", "botocore", "obstore", "flask", "celery", "kombu", "pydantic", "torch", "numpy",
-         "onnxruntime", "PIL", "rich", "structlog")
+         "onnxruntime", "PIL", "rich", "structlog", "httpx")
 
 
 @pytest.fixture
@@ -52,7 +52,8 @@ def test_python_dash_m() -> None:
 
 
 @pytest.mark.parametrize("verb", [(), ("up",), ("doctor",), ("classify",), ("model",), ("model", "export"),
-                                  ("simulate",), ("version",), ("audit",), ("redrive",)])
+                                  ("simulate",), ("version",), ("audit",), ("redrive",), ("results",),
+                                  ("cancel",), ("batch",), ("status",), ("completion",)])
 def test_every_verb_has_help(verb: tuple[str, ...]) -> None:
     shown = run(*verb, "--help")
     assert shown.exit_code == 0
@@ -125,12 +126,6 @@ def test_unknown_settings_are_found_in_dotenv(tmp_path: Path) -> None:
 
 
 # -- classify ---------------------------------------------------------------------------------
-def test_classify_refuses_a_folder(tmp_path: Path) -> None:
-    done = run("classify", str(tmp_path))
-    assert done.exit_code == cli.CANNOT
-    assert "is a folder" in done.stderr
-
-
 def test_classify_without_a_service(tmp_path: Path, closed_port: int) -> None:
     image = tmp_path / "a.jpg"
     image.write_bytes(b"x")

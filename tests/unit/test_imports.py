@@ -65,6 +65,10 @@ LIGHT = {
         "import irs.local",
         ("torch", "torchvision", "flask", "celery", "numpy"),
     ),
+    "client": (
+        "import irs.client",
+        ("boto3", "botocore", "obstore", "celery", "kombu", "flask", "pydantic", "numpy", "torch", "PIL"),
+    ),
     "drill": (
         "import irs.drill.run, irs.drill.drills",
         ("celery", "kombu", "flask", "torch", "torchvision", "onnxruntime", "numpy", "PIL"),
@@ -89,17 +93,17 @@ def test_a_fresh_interpreter_loads_no_more_than_it_needs(name: str) -> None:
 
 #: The house from the roof down: a room may import those of lower floors, and of its own.
 FLOORS = (
-    {"web_entry", "worker_entry", "irs.cli", "irs.__main__", "irs._upload", "irs.doctor",
-     "irs.drill"},
-    {"irs.web", "irs.worker", "irs.scaler", "irs.simulate", "irs.local", "irs.testing"},
-    # What looks after jobs that fell out of the queue, and after batches of them, for the web
-    # tier and the command.
-    {"irs.audit", "irs.bulk"},
+    {"web_entry", "worker_entry", "irs.cli", "irs.__main__", "irs.doctor", "irs.drill"},
+    {"irs.web", "irs.worker", "irs.scaler", "irs.simulate", "irs.local", "irs.testing", "irs.client"},
+    # What looks after jobs that fell out of the queue, for the web tier and the command; and
+    # what calls a client's server back; and what feeds batches.
+    {"irs.audit", "irs.bulk", "irs.callbacks"},
     # The Celery app: what its clients and its workers share, made of the floor below.
     {"irs.celery", "celeryconfig"},
     {"irs.broker", "irs.results", "irs.aws", "irs.model"},
     {"irs.domain"},
-    {"irs.settings", "irs.apikeys", "irs.log", "irs.memory", "irs.metrics", "irs.errors", "irs"},
+    {"irs.settings", "irs.apikeys", "irs.signing", "irs.log", "irs.memory", "irs.metrics",
+     "irs.errors", "irs"},
 )
 #: Rooms of one floor do not know each other, but for these.
 NEIGHBOURS = {

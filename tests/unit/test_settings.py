@@ -58,6 +58,8 @@ PARSES = [
     ("IRS_SUBNET_IDS", "subnet-1, subnet-2,", ("subnet-1", "subnet-2")),
     ("IRS_SECURITY_GROUP_IDS", "sg-1", ("sg-1",)),
     ("IRS_SOURCE_BUCKETS", "photos,more.photos", ("photos", "more.photos")),
+    ("IRS_CALLBACK_NETWORKS", "127.0.0.0/8, fd00::/8", ("127.0.0.0/8", "fd00::/8")),
+    ("IRS_CALLBACK_SECRET", " , ", None),
     ("IRS_LOG_LEVEL", "debug", "DEBUG"),
     ("IRS_AWS_ENDPOINT_URL", "http://127.0.0.1:4566/", "http://127.0.0.1:4566"),
     ("IRS_MODEL_DIR", "/var/models", Path("/var/models")),
@@ -98,6 +100,10 @@ REFUSED = [
     ("IRS_REMOTE_CONTROL", "perhaps"),
     ("IRS_LOG_LEVEL", "LOUD"),
     ("IRS_LOG_FORMAT", "xml"),
+    ("IRS_CALLBACK_SECRET", "k" * 23),
+    ("IRS_CALLBACK_SECRET", "whsec_no base64"),
+    ("IRS_CALLBACK_NETWORKS", "127.0.0.1/8"),
+    ("IRS_CALLBACK_NETWORKS", "127.0.0.0/8,localhost"),
 ]
 
 

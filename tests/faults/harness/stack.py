@@ -23,6 +23,8 @@ T = TypeVar("T")
 SHORT: dict[str, Any] = {
     "poll_wait": 2, "visibility_timeout": 10, "client_wait": 20, "engine_threads": 1,
     "drain_grace": 10.0,
+    # Some faults send one image over and over, and each is to strike.
+    "reuse": "off",
 }
 #: Seconds that a stopped tier may take.
 STOP = 40.0

@@ -27,9 +27,16 @@ def make() -> Iterator[Callable[..., Service]]:
     made, faults = [], []
 
     def build(**overrides: Any) -> Service:
-        ports = {name: overrides.pop(name) for name in ("clock", "sources", "sign") if name in overrides}
-        settings = settings_module.build({"client_wait": 5.0, **overrides})
-        objects, results, listener = MemoryObjects(), MemoryResults(), MemoryListener()
+        ports = {name: overrides.pop(name) for name in ("clock", "sources", "sign", "callbacks")
+                 if name in overrides}
+        # One picture serves most tests, and each is to get as far as the worker.
+        settings = settings_module.build({"client_wait": 5.0, "reuse": "off", **overrides})
+        objects, results = MemoryObjects(), MemoryResults()
+
+        def told(result: Result) -> None:
+            app.extensions["irs"].cloud.done(result)
+
+        listener = MemoryListener(told=told)
         records = overrides.pop("records", None) or MemoryObjects("out")
 
         def send(job: Job, *, reply_to: str) -> None:

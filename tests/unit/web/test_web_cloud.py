@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
+from irs import errors
 from irs import settings as settings_module
 from irs.testing import MemoryListener
 from irs.web import cloud as cloud_module
@@ -34,3 +37,40 @@ def test_a_forked_process_has_a_listener_of_its_own(monkeypatch):
         assert own.closed
     assert not parent.closed
     parent.close()
+
+
+class _Calls:
+    """Callbacks that only say whether they run."""
+
+    running = False
+
+    def start(self):
+        self.running = True
+
+    def close(self):
+        self.running = False
+
+
+def test_what_others_promised_is_looked_after_from_the_start_and_by_each_process_itself(monkeypatch):
+    made = []
+    monkeypatch.setattr(cloud_module.callbacks_upkeep, "made",
+                        lambda settings, payloads: made.append(_Calls()) or made[-1])
+    monkeypatch.setattr(cloud_module.Upkeep, "start", lambda self: None)
+    cloud = Cloud(settings_module.build({"callback_secret": "k" * 24}))
+    _ = cloud.upkeep
+    assert [calls.running for calls in made] == [True]
+    with monkeypatch.context() as child:
+        pid = os.getpid()
+        child.setattr(os, "getpid", lambda: pid + 1)
+        _ = cloud.upkeep
+        cloud.close()
+    assert [calls.running for calls in made] == [True, False]
+
+
+def test_without_a_secret_nothing_is_looked_after(monkeypatch):
+    monkeypatch.setattr(cloud_module.Upkeep, "start", lambda self: None)
+    cloud = Cloud(settings_module.build({}))
+    _ = cloud.upkeep
+    assert cloud.calls.outcomes == {}
+    with pytest.raises(errors.CallbacksOff):
+        _ = cloud.callbacks

@@ -1,0 +1,61 @@
+"""`irs status`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from irs.cli.base import AS_JSON, FAILED, cli
+from irs.cli.service import URL, connected
+
+
+@cli.command()
+@URL
+@AS_JSON
+def status(url: str | None, as_json: bool) -> None:
+    """Show queue, fleet and pace.
+
+    What the service says of itself, on one screen. Exit code 1 where it is not ready.
+    """
+    from irs.client import ClientError, NotFound, Unreachable
+
+    stats: Mapping[str, Any] = {}
+    with connected(url) as client:
+        try:
+            ready, said = True, client.ready()
+        except Unreachable:
+            raise
+        except ClientError as exc:
+            ready, said = False, str(exc)
+        try:
+            stats = client.stats()
+        except NotFound:
+            said += "; it gives no statistics"
+        except ClientError as exc:
+            said += f"; no statistics: {exc}"
+        address = client.url
+    if as_json:
+        click.echo(json.dumps({"ok": ready, "url": address, "ready": said, **stats}, indent=2))
+    else:
+        shown = {"service": f"{address}: {said}"} | {
+            name.replace("_", " "): ", ".join(_told(value)) or "none" for name, value in stats.items()}
+        width = max(map(len, shown))
+        for name, text in shown.items():
+            click.echo(f"{name:<{width}}  {text}")
+    raise SystemExit(0 if ready else FAILED)
+
+
+def _told(value: object, name: str = "") -> Iterator[str]:
+    """``visible 3``, ``in flight 2``, …: whatever there is, for a person."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _told(inner, f"{name} {key}".replace("_", " ").strip())
+    elif isinstance(value, list):
+        yield f"{name} {len(value)}".strip()
+    else:
+        text = {None: "-", True: "yes", False: "no"}.get(value) if value is None or isinstance(
+            value, bool) else f"{value:.4g}" if isinstance(value, float) else str(value)
+        yield f"{name} {text}".strip()
