@@ -1,12 +1,13 @@
 """What a single upload waits for beside a batch, and what a batch costs.
 
-    python bench/bulk.py [PHOTO…] [--images N] [--singles N] [--json FILE]
+    python bench/bulk.py [PHOTO…] [--images N] [--singles N] [--small] [--json FILE]
 
 Starts a cloud, a web tier and a worker. Uploads ``--singles`` photographs one after the other
 while there is nothing else to do, then puts ``--images`` into a zip, makes a batch of it, and
 uploads as many again while it runs. Prints the single uploads' p50 and p95 in ms alone and
 beside the batch, how long the batch took to be stored and to be done, the bytes a second at
 which its results are read, and the most memory of web tier and worker before and after.
+``--small`` makes the photographs 224 pixels wide at most: tens of thousands fit into a batch.
 Exit code 1 where a single upload's p95 beside the batch is more than the window and `ABOVE`
 seconds above its p95 alone, the web tier took more than `MEMORY` MB for the batch, or a result is missing.
 """
@@ -26,6 +27,7 @@ from typing import Any
 
 from client import call, request, upload
 from efficiency import photographs
+from growth import small
 from service import Tier, Tiers, until, verdict
 
 from irs.domain import pacing
@@ -36,8 +38,8 @@ from irs.domain import pacing
 ABOVE, MEMORY = 1.0, 150.0
 #: Uploads before the first that counts, and seconds between two.
 WARM, APART = 5, 0.1
-#: Seconds for a batch to be done.
-PATIENCE = 600.0
+#: Seconds for a batch to be done, and more of them for each of its images.
+PATIENCE, EACH = 600.0, 0.1
 
 
 def singles(url: str, files: Sequence[bytes], count: int) -> list[float]:
@@ -81,7 +83,8 @@ def measure(options: argparse.Namespace, web: Tier, worker: Tier, files: Sequenc
         raise RuntimeError(f"the batch answered {status}: {batch}")
     beside = singles(web.url, files, options.singles)
     during = counts(web, batch["location"])
-    until(lambda: "finished" in counts(web, batch["location"]), PATIENCE, "the batch is done")
+    until(lambda: "finished" in counts(web, batch["location"]), PATIENCE + EACH * options.images,
+          "the batch is done")
     done = time.perf_counter() - began - stored
     rate = options.images / done
     began = time.perf_counter()
@@ -105,9 +108,11 @@ def main() -> int:
     parser.add_argument("photos", nargs="*", type=Path)
     parser.add_argument("--images", type=int, default=2_500)
     parser.add_argument("--singles", type=int, default=25)
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     files = photographs(options.photos)
+    files = [small(photo) for photo in files] if options.small else files
     with tempfile.TemporaryDirectory() as scratch, Tiers(Path(scratch)) as tiers:
         options.batch = tiers.settings.max_batch
         figures = measure(options, tiers.web(), tiers.worker(), files)

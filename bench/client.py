@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-#: Seconds for one answer; above the longest wait of the service's own.
-PATIENCE = 300.0
+#: Seconds for one answer; above the longest wait of the service's own, and above what it takes
+#: to store a large batch.
+PATIENCE = 1200.0
 
 
 def form(name: str, data: bytes) -> tuple[bytes, dict[str, str]]:
