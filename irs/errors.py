@@ -7,10 +7,10 @@
     ├── Refused                  the client's input; carries an HTTP status and a stable code
     │   ├── BadRequest           400  bad_request
     │   ├── NoFile               400  no_file
-    │   ├── CallbacksOff         400  callbacks_off
     │   ├── Unauthorized         401  unauthorized
     │   ├── Forbidden            403  forbidden
     │   ├── BucketNotAllowed     403  bucket_not_allowed
+    │   ├── CallbacksOff         403  callbacks_off
     │   ├── ObjectDenied         403  object_denied
     │   ├── NoSuchObject         404  no_such_object
     │   ├── NoSuchUpload         404  no_such_upload
@@ -74,7 +74,7 @@ class NoFile(Refused):
 class CallbacksOff(Refused):
     """A callback is asked for, and this service makes none."""
 
-    status = 400
+    status = 403
     code = "callbacks_off"
 
 

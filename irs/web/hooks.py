@@ -21,12 +21,12 @@ blueprint = Blueprint("hooks", __name__, url_prefix="/v1")
 
 
 def asked(given: object = None) -> str | None:
-    """The URL that the request's query names, or ``given`` from its form or JSON body.
+    """The URL that is ``given`` by the request's form or JSON body, or else that of its query.
 
     Raises `errors.BadRequest` for one that is none, or may not be called, and
     `errors.CallbacksOff`. Whether a name's addresses are public is judged when it is called.
     """
-    found = [text for text in (*request.args.getlist(NAME), given) if text is not None]
+    found = [given] if given is not None else request.args.getlist(NAME)
     if not found:
         return None
     if len(found) > 1:

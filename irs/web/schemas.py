@@ -6,7 +6,7 @@ they look. A model is not built before the document is (``defer_build``).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema
@@ -14,6 +14,8 @@ from pydantic.json_schema import GenerateJsonSchema
 _ID = "7f3c2c5e-6a0e-4f57-9a4c-0f2f3d1b8a11"
 _WHERE = f"/v1/images/{_ID}"
 _UUID = {"format": "uuid"}
+#: What an address in S3 begins with.
+_ADDRESS = "^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/"
 _CALLBACK = "Where the result is posted besides, signed; where the service makes callbacks."
 
 
@@ -244,24 +246,24 @@ class Callback(Model):
 class InS3(Model):
     """An image that is in S3 already, in a bucket that the service may read."""
 
-    s3: str = Field(description="`s3://bucket/key`.", pattern="^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/]+$")
-    name: str = may("What to call it; the key's last part where it is not said.")
-    callback_url: str = may(_CALLBACK, format="uri")
+    s3: str = Field(description="`s3://bucket/key`.", pattern=_ADDRESS + "[^/]+$")
+    name: str | None = may("What to call it; the key's last part where it is not said.")
+    callback_url: str | None = may(_CALLBACK, pattern="^https?://")
 
 
 class Uploaded(Model):
     """An image that its client has put where `POST /v1/uploads` said."""
 
     upload: str = Field(description="The upload's id, and then the job's.", json_schema_extra=_UUID)
-    callback_url: str = may(_CALLBACK, format="uri")
+    callback_url: str | None = may(_CALLBACK, pattern="^https?://")
 
 
 class Announced(Model):
     """An image that will be put into S3."""
 
     size: int = Field(description="Its bytes, exactly.", ge=1)
-    name: str = may("What to call it.")
-    content_type: str = may("What the PUT will be sent as: `image/…` or `application/octet-stream`, "
+    name: str | None = may("What to call it.")
+    content_type: str | None = may("What the PUT will be sent as: `image/…` or `application/octet-stream`, "
                             "which is what it is where it is not said.")
 
 
@@ -290,7 +292,7 @@ class OneFile(Model):
     """One file of a form. The field is `myfile` by custom; any name works."""
 
     myfile: bytes = Field(description="The file.")
-    callback_url: str = may(_CALLBACK, format="uri")
+    callback_url: str | None = may(_CALLBACK, pattern="^https?://")
 
 
 class BatchCounts(Model):
@@ -330,11 +332,12 @@ class Below(Model):
     """All objects whose keys begin so."""
 
     s3: str = Field(description="`s3://bucket/prefix/`; the bucket is an allowed one.",
-                    examples=["s3://photos/2026/"])
+                    pattern=_ADDRESS, examples=["s3://photos/2026/"])
 
 
 class Addresses(Model):
     """Objects in S3, each an image."""
 
-    images: list[str] = Field(description="`s3://bucket/key`, in the order of the batch.", min_length=1,
-                              examples=[["s3://photos/1.jpg", "s3://photos/2.jpg"]])
+    images: list[Annotated[str, Field(pattern=_ADDRESS + "[^/]+$")]] = Field(
+        description="`s3://bucket/key`, in the order of the batch.", min_length=1,
+        examples=[["s3://photos/1.jpg", "s3://photos/2.jpg"]])

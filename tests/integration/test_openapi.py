@@ -91,8 +91,8 @@ def test_schemathesis_finds_nothing(web, tree, tmp_path, request):
     examples = request.config.getoption("examples", default=5)
     report = _schemathesis(web, tmp_path, examples, request.config.getoption("fuzz_seed", default=1))
     operations = [(path, method) for path, item in tree["paths"].items() for method in item]
-    # It leaves out the address that it has the document of.
-    assert report["operations"]["tested"] >= len(operations) - 1
+    # It leaves out the address that it has the document of, and is told to leave out another.
+    assert report["operations"]["tested"] >= len(operations) - 2
     assert {phase["status"] for phase in report["phases"].values()} == {"success"}
     assert report["test_cases"]["generated"] > 10 * len(operations)
 
@@ -104,6 +104,8 @@ def _schemathesis(web: Web, directory: Path, examples: int, seed: int) -> Mappin
     done = subprocess.run([
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG),
         "run", f"{web.url}/openapi.json", "--header", f"Authorization: Bearer {SECRET}",
+        # AWS's own protocol, which its own clients speak to it in test_sources.py.
+        "--exclude-operation-id", "post_index",
         "--max-examples", str(examples), "--seed", str(seed), "--request-timeout", "30",
         "--report", "json", "--report-json-path", str(target),
     ], cwd=directory, env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")},

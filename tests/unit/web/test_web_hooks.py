@@ -88,13 +88,17 @@ def test_a_url_that_may_not_be_called_is_refused_and_nothing_kept(service, world
 
 @pytest.mark.parametrize("twice", [
     lambda service: form(service, URL, URL),
-    lambda service: form(service, URL, query=f"?callback_url={URL}"),
     lambda service: service.client.post(f"/v1/images?callback_url={URL}&callback_url={URL}", data=picture(),
                                         content_type="image/jpeg")])
 def test_one_url_a_job(service, twice):
     answer = twice(service)
     assert (answer.status_code, answer.json["detail"]) == (400, "callback_url is given twice")
     assert service.sent == []
+
+
+def test_the_forms_counts_before_the_querys(service, world):
+    assert form(service, URL, query="?callback_url=https://other.example/").status_code == 202
+    assert promised(world) == [URL]
 
 
 def test_an_allowed_network(make, world):
@@ -107,12 +111,12 @@ def test_an_allowed_network(make, world):
 def test_without_a_secret_there_are_none(make, where):
     service = make()
     answer = where(service, URL)
-    assert (answer.status_code, answer.json["code"]) == (400, "callbacks_off")
+    assert (answer.status_code, answer.json["code"]) == (403, "callbacks_off")
     assert "IRS_CALLBACK_SECRET" in answer.json["detail"]
     assert service.sent == []
     for method in ("GET", "POST"):
         answer = service.client.open(f"/v1/images/{keys.new_id()}/callback", method=method)
-        assert (answer.status_code, answer.json["code"]) == (400, "callbacks_off")
+        assert (answer.status_code, answer.json["code"]) == (403, "callbacks_off")
 
 
 def test_what_cannot_be_promised_is_not_sent(service, world):

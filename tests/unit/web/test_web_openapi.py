@@ -65,7 +65,7 @@ def test_every_reference_leads_somewhere(tree):
 
 def test_codes_come_from_the_error_tree(tree):
     submit = problems(tree, "/v1/images", "post")
-    assert submit[400] == sorted([errors.BadRequest.code, errors.CallbacksOff.code, errors.NoFile.code])
+    assert submit[400] == sorted([errors.BadRequest.code, errors.NoFile.code])
     assert submit[413] == [errors.TooLarge.code]
     assert submit[503] == ["overloaded", "unavailable"]
     assert problems(tree, "/v1/images/{id}", "get")[404] == ["unknown"]
