@@ -96,13 +96,12 @@ def run(stack: Stack, faults: Sequence[Fault], pictures: Pictures, history: Hist
     silent = [f"{fault} did not fire: {count} of {fault.least}"
               for fault, count in fired.items() if count < fault.least]
     broken += silent if len(silent) == len(faults) else []
-    # What a client sent, or an upkeep sent again, while the fault was healing.
-    if oracle.wait(time.monotonic() + HEAL) is None:
-        broken.append(f"P2: {len(oracle.accepted) - oracle.final} of {len(oracle.accepted)} accepted "
-                      f"images have no result, or the queue is not empty, {HEAL:g} s later")
+    broken += _unsettled(oracle)
     lost, duplicated = oracle.lost(), oracle.duplicated()
     requests = history.requests
     broken += [*lost, *duplicated, *_judge(stack, oracle, faults, before, len(requests))]
+    # What came in late, and had to be taken: an upload that a client gave up, for one.
+    broken += _unsettled(oracle)
     if healed is None:
         broken.append(f"P7: not well {HEAL:g} s after the fault")
     return Report(
@@ -111,6 +110,16 @@ def run(stack: Stack, faults: Sequence[Fault], pictures: Pictures, history: Hist
         final=oracle.final, lost=len(lost), duplicated=len(duplicated),
         worst_wait=max(request.seconds for request in requests),
         healed_in=None if healed is None else healed - cleared, broken=tuple(broken))
+
+
+def _unsettled(oracle: Oracle) -> list[str]:
+    """P2 of whatever was accepted so far; waits for it."""
+    deadline = time.monotonic() + HEAL
+    while oracle.wait(deadline) is not None:
+        if oracle.final == len(oracle.accepted):  # and nothing came in since the last look
+            return []
+    return [f"P2: {len(oracle.accepted) - oracle.final} of {len(oracle.accepted)} accepted images have "
+            f"no result, or the queue is not empty, {HEAL:g} s later"]
 
 
 def _plan(faults: Sequence[Fault], seed: int) -> list[tuple[float, Fault]]:
