@@ -12,9 +12,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 from irs import errors, log
 from irs.audit.pending import Keeper, Pending
@@ -23,7 +22,7 @@ from irs.audit.sweep import Announce, Sweep
 from irs.audit.upkeep import Counts, Upkeep
 from irs.aws import presign
 from irs.aws.foreign import Foreign
-from irs.aws.objects import Entry, Objects
+from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.broker import shared
 from irs.bulk.store import Records
@@ -35,6 +34,7 @@ from irs.results.announce import Announcer
 from irs.results.listener import Listener
 from irs.results.store import ResultStore
 from irs.settings import Settings
+from irs.web.ports import Announcements, ObjectStore, Results, Sign
 from irs.web.reuse import Reuse
 from irs.web.sources import Bucket
 
@@ -46,53 +46,6 @@ POOL = 16
 FAILED_FOR = 1.0
 
 _log = log.get("web")
-
-
-class ObjectStore(Protocol):
-    """The input bucket: `irs.aws.objects.Objects`, as far as the web tier uses it."""
-
-    def put(self, key: str, data: bytes, *, content_type: str = ...,
-            metadata: Mapping[str, str] | None = ..., create: bool = ...) -> str: ...
-    def get(self, key: str, *, max_bytes: int | None = ...) -> bytes: ...
-    def delete(self, key: str) -> None: ...
-    def metadata(self, key: str) -> dict[str, str]: ...
-    def entries(self, prefix: str = ...) -> Iterator[Entry]: ...
-    def keys(self, prefix: str = ...) -> Iterator[str]: ...
-
-
-class Sign(Protocol):
-    """`irs.aws.presign.put_url` for the input bucket."""
-
-    def __call__(self, key: str, *, size: int, content_type: str, seconds: int) -> str: ...
-
-
-class Results(Protocol):
-    """The output bucket: `irs.results.store.ResultStore`, as far as the web tier uses it."""
-
-    def read(self, job_id: str) -> Result | None: ...
-    def write(self, result: Result) -> Result: ...
-
-
-class Waiter(Protocol):
-    """One wait for one job: `irs.results.listener.Waiter`."""
-
-    result: Result | None
-
-    def wait(self, timeout: float) -> Result | None: ...
-    def resolve(self, result: Result) -> None: ...
-    def close(self) -> None: ...
-
-
-class Announcements(Protocol):
-    """Hears results: `irs.results.listener.Listener`."""
-
-    address: str
-    last_success: float
-    last_result: float
-
-    def start(self) -> None: ...
-    def close(self) -> None: ...
-    def expect(self, job_id: str) -> Waiter: ...
 
 
 class Cloud:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from irs import errors, log
+from irs.bulk.store import Records
 from irs.domain import journal, waits
 from irs.domain.journal import Journal
 from irs.domain.waits import Outlook
 from irs.settings import Settings
-from irs.web.cloud import Records
 
 #: Bytes; a journal of a hundred instances has about 20,000.
 MAX_JOURNAL = 2_000_000

@@ -15,9 +15,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from irs import errors, log
+from irs.bulk.store import Records
 from irs.domain import claims
 from irs.domain.claims import Claim
-from irs.web.cloud import Records
 from irs.web.services import Services
 
 HEADER = "Idempotency-Key"

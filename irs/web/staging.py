@@ -16,7 +16,8 @@ from irs import errors, log
 from irs.domain import keys
 from irs.domain.tickets import Ticket
 from irs.settings import Settings
-from irs.web.cloud import Cloud, ObjectStore
+from irs.web.cloud import Cloud
+from irs.web.ports import ObjectStore
 
 #: Seconds that an address for the bytes is good for: a PUT must have begun by then.
 EXPIRES = 900

@@ -13,11 +13,12 @@ from irs.audit import uploads
 from irs.domain import claims, images, keys
 from irs.domain.jobs import Failure, Job, Result
 from irs.settings import Settings
-from irs.web.cloud import Cloud, Waiter
+from irs.web.cloud import Cloud
 from irs.web.estimates import Estimates
 from irs.web.idempotency import Keyed
 from irs.web.metrics import Metrics
 from irs.web.outcomes import UNAVAILABLE, Outcome
+from irs.web.ports import Waiter
 from irs.web.reuse import Claim
 from irs.web.waiting import Follower, Pending
 

@@ -11,7 +11,8 @@ from concurrent.futures import Future
 
 from irs import errors, log
 from irs.domain.jobs import Job, Result
-from irs.web.cloud import Cloud, Waiter
+from irs.web.cloud import Cloud
+from irs.web.ports import Waiter
 
 #: Seconds between a waiter's looks at the result store. The first comes after `LOOK` of
 #: silence, and after `LOOK_MOST` while other clients' results are announced: as a rule its
