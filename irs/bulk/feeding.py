@@ -241,6 +241,7 @@ class Feeding:
         batch = self._snapshot(self._roll.noted(self._batch, self._batch.total + bulk.CHUNK))
         self._hold.write(replace(batch, finished=self._now(), listed=True, holder=""))
         self._ports.batches.ended(self.id)
+        self._ports.ended(self.id)
         _log.info("batch.finished", batch=self.id, **self._batch.counts())
 
     def release(self) -> None:

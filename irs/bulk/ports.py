@@ -56,6 +56,8 @@ class Ports:
     send: Callable[[Job], None]
     #: is told of each result, once or twice
     finished: Callable[[Result], None]
+    #: is told of each batch that has finished, by its id
+    ended: Callable[[str], None]
     limits: images.Limits
     #: bounds the images that are in memory between S3 and S3
     fetching: AbstractContextManager[object]

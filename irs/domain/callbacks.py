@@ -38,7 +38,7 @@ ABANDONED = 14 * 86_400.0
 #: HTTP's "gone": the receiver wants no more of this.
 GONE = 410
 #: What a callback of a single image's job is about; the other kinds have their own words.
-IMAGE = "image"
+IMAGE, BATCH = "image", "batch"
 
 #: Characters of a reason at most.
 _MAX_ERROR = 200

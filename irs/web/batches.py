@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from flask import Blueprint, Response, abort, request
 
@@ -13,11 +13,13 @@ from irs import errors, log
 from irs.bulk import hold, lines
 from irs.domain import bulk, claims, images, keys
 from irs.domain.bulk import Batch
-from irs.domain.jobs import Status, stamp
+from irs.domain.callbacks import BATCH
+from irs.domain.jobs import Status
 from irs.domain.pacing import Backlog
 from irs.settings import Settings
-from irs.web import answers, contents, idempotency
-from irs.web.describing import BINARY, IDEMPOTENCY_KEY, TEXT, Param, describes
+from irs.web import answers, contents, hooks, idempotency
+from irs.web.bulk import describe
+from irs.web.describing import BINARY, CALLBACK_URL, IDEMPOTENCY_KEY, TEXT, Param, describes
 from irs.web.intake import Intake
 from irs.web.services import services
 
@@ -40,12 +42,12 @@ _log = log.get("web")
           "for what is in it), a zip, or addresses in S3; at most {settings.max_batch_bytes:,} bytes, each "
           "image as for `POST /v1/images`. They go to the queue as fast as it drains, behind whoever "
           "uploads one. An image that is refused is a member of the batch that has failed.",
-    params=(IDEMPOTENCY_KEY,),
+    params=(IDEMPOTENCY_KEY, CALLBACK_URL),
     body={"multipart/form-data": "Form", "application/zip": BINARY,
           "application/json": "Below | Addresses"},
     answers={202: ("All that was sent is stored, and the batch runs.", "Batch")},
     refuses=(errors.NoFile, errors.UnsupportedFormat, errors.BucketNotAllowed, errors.ObjectDenied,
-             errors.NoSuchObject, errors.IdempotencyConflict),
+             errors.NoSuchObject, errors.CallbacksOff, errors.IdempotencyConflict),
     example="-H 'Content-Type: application/zip' --data-binary @photos.zip",
 )
 def create() -> Response:
@@ -53,10 +55,11 @@ def create() -> Response:
     web = services()
     request.max_content_length = web.settings.max_batch_bytes
     keyed = idempotency.of(request.headers, web)
+    callback_url = hooks.asked()
     with web.gate.enter():
         batch_id = keys.new_id() if keyed is None else keyed.claim(_fingerprint(), keys.new_id()).id
         there = web.bulk.batches.read(batch_id) if keyed is not None and keyed.repeats else None
-        batch = there or _create(batch_id, again=keyed is not None)
+        batch = there or _create(batch_id, callback_url, again=keyed is not None)
     if keyed is not None:
         keyed.begun()
     web.bulk.feeder.poke()
@@ -74,7 +77,7 @@ def _fingerprint() -> str:
     return claims.fingerprint("batch", request.mimetype.encode(), str(request.content_length).encode())
 
 
-def _create(batch_id: str, *, again: bool) -> Batch:
+def _create(batch_id: str, callback_url: str | None, *, again: bool) -> Batch:
     web = services()
     batches = web.bulk.batches
     # Before anything is stored, so that whatever happens it is known whose it was.
@@ -82,6 +85,9 @@ def _create(batch_id: str, *, again: bool) -> Batch:
     intake = _intake(batch_id, web.settings)
     try:
         batch = _received(intake, batch_id)
+        if callback_url is not None:
+            # In S3 before any image is sent: what is done, and promised, is called back.
+            web.cloud.callbacks.begin(batch_id, callback_url, about=BATCH)
     except Exception as exc:
         # What bears the same key may be arriving beside this and share what is stored.
         if not again:
@@ -201,6 +207,26 @@ def _filter() -> tuple[Status | None, int]:
     return Status(given) if given is not None else None, int(start)
 
 
+# -- its callback ------------------------------------------------------------------------------
+@blueprint.get("/<batch>/callback")
+@describes("What became of a batch's callback", tag="batches", params=(BATCH_ID,),
+           answers={200: ("How it stands.", "Callback")},
+           refuses=(errors.CallbacksOff, (404, Status.UNKNOWN)))
+def callback(batch: str) -> Response:
+    """What became of a batch's callback."""
+    return hooks.report(batch, BATCH)
+
+
+@blueprint.post("/<batch>/callback")
+@describes("Make a batch's callback once more", tag="batches", params=(BATCH_ID,), example="-X POST",
+           about="For a receiver that is mended. One that is still being tried goes on as it is.",
+           answers={202: ("How it stands.", "Callback")},
+           refuses=(errors.CallbacksOff, (404, Status.UNKNOWN)))
+def call_again(batch: str) -> Response:
+    """Makes a batch's callback once more."""
+    return hooks.repeat(batch, BATCH)
+
+
 def _parse(text: str) -> str:
     try:
         return keys.parse_id(text)
@@ -224,21 +250,3 @@ def _described(batch: Batch) -> Response:
     if batch.finished is None:
         response.headers["Retry-After"] = str(services().estimates.retry_after())
     return response
-
-
-def describe(batch: Batch) -> dict[str, Any]:
-    """The batch as JSON."""
-    location = f"/v1/batches/{batch.id}"
-    out: dict[str, Any] = {
-        "id": batch.id, "status": str(batch.phase), "total": batch.total, "counts": batch.counts(),
-        "created": stamp(batch.created), "source": batch.source, "location": location,
-        "results": f"{location}/results"}
-    if batch.finished is not None:
-        out["finished"] = stamp(batch.finished)
-    else:
-        out["rate"] = round(batch.rate, 2)
-        if batch.estimate is not None:
-            out["estimate_seconds"] = round(batch.estimate, 1)
-    if batch.truncated:
-        out["truncated"] = True
-    return out

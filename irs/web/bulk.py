@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from irs.bulk.feeder import PACK, Counts, Feeder
 from irs.bulk.ports import FETCHES, Ports
 from irs.bulk.store import Batches
 from irs.domain import images
-from irs.domain.jobs import Job, Result
+from irs.domain.bulk import Batch
+from irs.domain.callbacks import BATCH
+from irs.domain.jobs import Job, Result, stamp
 from irs.settings import Settings
 from irs.web.cloud import Cloud
 from irs.web.estimates import Estimates
@@ -38,6 +42,7 @@ class Bulk:
         self._pools: list[ThreadPoolExecutor] = []
         cloud.hearers.append(self._heard)
         cloud.closers.append(self.close)
+        cloud.payloads[BATCH] = self._payload
         #: with ports that were given nothing is fed until a test calls `Feeder.turn`
         if cloud.real:
             cloud.warmers.append(lambda: self.feeder)
@@ -94,7 +99,8 @@ class Bulk:
         self._pools.append(pool)
         return Ports(
             batches=batches, inputs=self._cloud.objects, results=self._cloud.results,
-            sources=self._sources, send=self._send, finished=self._finished, pool=pool,
+            sources=self._sources, send=self._send, finished=self._finished, ended=self._cloud.ended,
+            pool=pool,
             limits=images.Limits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels),
             fetching=threading.BoundedSemaphore(FETCHES))
 
@@ -108,6 +114,30 @@ class Bulk:
         self._cloud.upkeep.pending.done(result.id, result.status)
         self._estimates.finished()
 
+    def _payload(self, batch_id: str) -> bytes | None:
+        batch = self.batches.read(batch_id)
+        if batch is None or batch.finished is None:
+            return None
+        return json.dumps(describe(batch), ensure_ascii=False).encode()
+
     def _heard(self, result: Result) -> None:
         if self._built is not None:
             self._built[2].heard(result)
+
+
+def describe(batch: Batch) -> dict[str, Any]:
+    """The batch as JSON."""
+    location = f"/v1/batches/{batch.id}"
+    out: dict[str, Any] = {
+        "id": batch.id, "status": str(batch.phase), "total": batch.total, "counts": batch.counts(),
+        "created": stamp(batch.created), "source": batch.source, "location": location,
+        "results": f"{location}/results"}
+    if batch.finished is not None:
+        out["finished"] = stamp(batch.finished)
+    else:
+        out["rate"] = round(batch.rate, 2)
+        if batch.estimate is not None:
+            out["estimate_seconds"] = round(batch.estimate, 1)
+    if batch.truncated:
+        out["truncated"] = True
+    return out

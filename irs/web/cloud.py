@@ -27,6 +27,7 @@ from irs.aws.queues import Queue
 from irs.broker import shared
 from irs.bulk.store import Records
 from irs.callbacks import upkeep as callbacks_upkeep
+from irs.callbacks.calling import Payload
 from irs.callbacks.upkeep import Callbacks
 from irs.domain.callbacks import IMAGE
 from irs.domain.jobs import Job, Result
@@ -67,6 +68,8 @@ class Cloud:
         self.hearers: list[Callable[[Result], None]] = []
         self.warmers: list[Callable[[], object]] = []
         self.closers: list[Callable[[], None]] = []
+        #: the JSON of what may be called back about, by its kind and then its id
+        self.payloads: dict[str, Payload] = {IMAGE: self._payload}
         self._lock = threading.RLock()
         self._forget()
 
@@ -202,7 +205,7 @@ class Cloud:
         self._mine()
         with self._lock:
             if self._callbacks is None:
-                self._callbacks = callbacks_upkeep.made(self._settings, {IMAGE: self._payload})
+                self._callbacks = callbacks_upkeep.made(self._settings, self.payloads)
                 self._callbacks.start()
             return self._callbacks
 
@@ -214,8 +217,12 @@ class Cloud:
         """A job has a result, wherever that was seen."""
         self.upkeep.pending.done(result.id, result.status)
         self.reuse.heard(result)
+        self.ended(result.id)
+
+    def ended(self, about: str) -> None:
+        """What somebody may want to be called back about has come to its end; by its id."""
         if self._callbacks is not None:
-            self._callbacks.told(result.id)
+            self._callbacks.told(about)
 
     @property
     def calls(self) -> callbacks_upkeep.Counts:

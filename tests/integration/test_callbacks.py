@@ -76,6 +76,20 @@ def test_a_result_is_called_back_and_its_signatures_hold(web, worker, service, r
     assert 'irs_callbacks_total{outcome="delivered"} 1.0' in web.call("GET", "/metrics").text
 
 
+def test_a_batch_is_called_back_when_it_has_finished(web, worker, receiver, photos):
+    body, kind = form(*((f"{number}.jpg", photos["coffee"]) for number in range(3)))
+    url = receiver.url("/batch").replace(":", "%3A").replace("/", "%2F")
+    answer = web.call("POST", f"/v1/batches?callback_url={url}", body, {"Content-Type": kind})
+    assert answer.status == 202, answer.text
+    address = f"/v1/batches/{answer.json['id']}"
+    until(lambda: web.call("GET", f"{address}/callback").json["state"] == "delivered", 25)
+    (call,) = receiver.calls
+    assert (call.path, call.headers["webhook-id"]) == ("/batch", answer.json["id"])
+    told = json.loads(call.body)
+    assert told["counts"] == {"queued": 0, "done": 3, "failed": 0, "cancelled": 0}
+    assert told == web.call("GET", address).json
+
+
 def test_a_receiver_that_is_down_is_called_again(web, worker, receiver, photos):
     mended = threading.Event()
     receiver.answer = lambda number: 204 if mended.is_set() else 503

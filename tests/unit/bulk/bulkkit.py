@@ -51,6 +51,8 @@ class World:
         self.clock = FakeClock()
         self.plan = plan or FaultPlan()
         self.records = MemoryObjects("out", clock=self.clock)
+        #: ids of batches that were said to have finished
+        self.ended: list[str] = []
         self.inputs = MemoryObjects("in", clock=self.clock)
         self.theirs = MemoryObjects("theirs", clock=self.clock)
         self.results = MemoryResults()
@@ -113,6 +115,7 @@ class World:
                 inputs=self.plan.wrap(self.inputs), results=self.plan.wrap(self.results),
                 sources=Sources(self.settings, lambda name: self.plan.wrap(MemoryForeign(self.theirs))),
                 send=self.plan.wrap(_Sender(self, feeder)).send, finished=lambda result: None,
+                ended=self.ended.append,
                 limits=images.Limits(max_bytes=1_000_000, max_pixels=1_000_000), pool=AtOnce(),
                 fetching=contextlib.nullcontext())
 

@@ -99,6 +99,7 @@ def test_no_more_batches_at_once_than_can_be_written_down_and_the_others_in_thei
     assert [world.batch(found).holder for found in ids[AT_ONCE:]] == [""] * 5
     world.pass_(20, feeder)
     assert all(world.batch(found).finished for found in ids)
+    assert sorted(world.ended) == sorted(ids)
 
 
 # -- crashes -------------------------------------------------------------------------------------
