@@ -153,7 +153,8 @@ class Post:
             (pycurl.URL, target.url), (pycurl.PATH_AS_IS, 1),
             (pycurl.PROTOCOLS, pycurl.PROTO_HTTPS if target.secure else pycurl.PROTO_HTTP),
             (pycurl.FOLLOWLOCATION, 0), (pycurl.PROXY, ""), (pycurl.NOPROXY, "*"),
-            (pycurl.RESOLVE, [f"{target.host}:{target.port}:{hosts}"]),
+            # A literal address has nothing to resolve, and one of IPv6 does not parse here.
+            *([] if target.address else [(pycurl.RESOLVE, [f"{target.host}:{target.port}:{hosts}"])]),
             (pycurl.FORBID_REUSE, 1), (pycurl.NOSIGNAL, 1), (pycurl.TCP_NODELAY, 1),
             (pycurl.CONNECTTIMEOUT_MS, int(CONNECT * 1000)),
             (pycurl.TIMEOUT_MS, int(WHOLE * 1000)),

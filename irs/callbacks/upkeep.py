@@ -89,6 +89,11 @@ class Callbacks:
             if len(self._expected) > LIMIT:
                 self._expected.popitem(last=False)
 
+    def begin_once(self, record_id: str, url: str) -> None:
+        """The same for what may have been promised before: the first promise counts."""
+        if self.find(record_id) is None:
+            self.begin(record_id, url)
+
     def told(self, record_id: str) -> None:
         """The job has its result; returns at once."""
         with self._lock:

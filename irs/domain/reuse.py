@@ -40,9 +40,14 @@ class Asked:
     @classmethod
     def of(cls, data: bytes, client: str) -> Asked:
         """``client`` is the name of its API key; empty where no keys are asked for."""
-        digest = hashlib.sha256(data).hexdigest()
-        key = hashlib.sha256(f"{client}\n{digest}".encode()).hexdigest() if client else digest
-        return cls(sha256=digest, key=key)
+        sha256 = digest(data)
+        key = hashlib.sha256(f"{client}\n{sha256}".encode()).hexdigest() if client else sha256
+        return cls(sha256=sha256, key=key)
+
+
+def digest(data: bytes) -> str:
+    """Hex digest of an upload's bytes."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def index_key(key: str) -> str:

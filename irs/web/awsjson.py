@@ -26,6 +26,8 @@ _TYPES = {
     "bucket_not_allowed": "InvalidS3ObjectException",
     "object_denied": "InvalidS3ObjectException",
     "no_such_object": "InvalidS3ObjectException",
+    # No retry would bring it back.
+    "cancelled": "ResourceNotFoundException",
     "unauthorized": "UnrecognizedClientException",
     "forbidden": "AccessDeniedException",
     "request_timeout": "RequestTimeoutException",

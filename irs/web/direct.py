@@ -8,7 +8,6 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from irs import errors
-from irs.audit import uploads
 from irs.domain import keys
 from irs.domain.jobs import Failure, stamp
 from irs.web import answers, documents, hooks
@@ -64,8 +63,7 @@ def submit(document: dict[str, Any], seconds: float, gone: Callable[[], bool]) -
     outcome = _made(upload_id, callback_url, seconds, gone)
     if outcome.error is None or outcome.error.code not in _GONE:
         return outcome
-    job = uploads.find(web.cloud.objects, upload_id)
-    return outcome if job is None else web.dispatcher.follow(job, seconds, gone)
+    return web.dispatcher.known(upload_id, seconds, gone, callback_url=callback_url) or outcome
 
 
 def _made(upload_id: str, callback_url: str | None, seconds: float, gone: Callable[[], bool]) -> Outcome:

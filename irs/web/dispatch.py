@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from irs.audit import uploads
 from irs.domain.jobs import Failure, Job
 from irs.settings import Settings
 from irs.web.cloud import Cloud
@@ -13,6 +14,7 @@ from irs.web.estimates import Estimates
 from irs.web.idempotency import Keyed
 from irs.web.metrics import Metrics
 from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome
+from irs.web.reuse import Claim
 from irs.web.submitting import Image, Submitter
 from irs.web.waiting import Follower, Pending, Waiting
 
@@ -51,25 +53,35 @@ class Dispatcher:
         for item, outcome in zip(submitted, outcomes, strict=True):
             if outcome.result is not None:
                 # Only what was sent from here and done by the fleet tells of its pace.
-                if isinstance(item, Pending) and item.number is not None and not outcome.result.reused:
+                if isinstance(item, Pending) and item.number is not None and outcome.result.attempts:
                     self._estimates.finished()
                 self._cloud.done(outcome.result)
             self._metrics.uploads.labels(outcome.kind).inc()
         return outcomes
 
-    def follow(self, job: Job, seconds: float, gone: Callable[[], bool]) -> Outcome:
-        """The outcome of a job that was accepted before, here or by another process."""
-        result = self._cloud.results.read(job.id)
+    def known(self, job_id: str, seconds: float, gone: Callable[[], bool], *,
+              callback_url: str | None = None) -> Outcome | None:
+        """The outcome of a job that was accepted before, here or elsewhere; None: there is none."""
+        result = self._cloud.results.read(job_id)
+        job = None if result is not None else uploads.find(self._cloud.objects, job_id)
+        name = result.image if result is not None else job and job.image
+        if name is None:
+            return None
+        if callback_url is not None:
+            self._cloud.callbacks.begin_once(job_id, callback_url)
         if result is not None:
             self._cloud.done(result)
-            return Outcome(image=job.image, id=job.id, result=result)
-        self._cloud.upkeep.pending.adopt(job.id)
-        pending = Pending(job.id, self._cloud.listener.expect(job.id))
+            return Outcome(image=name, id=job_id, result=result)
+        return self._follow(job_id, name, seconds, gone)
+
+    def _follow(self, job_id: str, name: str, seconds: float, gone: Callable[[], bool]) -> Outcome:
+        self._cloud.upkeep.pending.adopt(job_id)
+        pending = Pending(job_id, self._cloud.listener.expect(job_id))
         try:
             self._waiting.until([pending], seconds, gone)
         finally:
             pending.waiter.close()
-        return self._outcome(job.image, pending)
+        return self._outcome(name, pending)
 
     def _each(self, act: Callable[..., Pending | Outcome],
               *columns: Sequence[Any]) -> list[Pending | Outcome]:
@@ -82,8 +94,11 @@ class Dispatcher:
         if not isinstance(item, Follower):
             return item
         item.waiter.close()
-        claim = self._cloud.reuse.settle(item.job, item.result)
-        return self._submitter.submit(image, ask=lambda _job, _data: claim, keyed=keyed, job=item.job)
+
+        def ask(job: Job, data: bytes, *, alone: bool) -> Claim:
+            return self._cloud.reuse.settle(job, data, item.result)
+
+        return self._submitter.submit(image, ask=ask, keyed=keyed, job=item.job)
 
     def _outcome(self, name: str, item: Pending | Outcome) -> Outcome:
         if isinstance(item, Outcome):

@@ -41,4 +41,8 @@ def text(document: dict[str, Any], name: str) -> str | None:
     value = document.get(name)
     if value is not None and not isinstance(value, str):
         raise errors.BadRequest(f"{name} is not a string")
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say and nothing else
+        raise errors.BadRequest(f"{name} is not text") from None
     return value

@@ -12,7 +12,6 @@ import uuid
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
-from irs.audit import uploads
 from irs.web import awsjson, detection
 from irs.web.describing import describes
 from irs.web.detection import Wish
@@ -72,9 +71,9 @@ def _outcome(image: Image, seconds: float) -> Outcome:
     """A repetition of a request finds the job of the first one, if there is one."""
     web = services()
     if image.id is not None and not _FIRST.match(request.headers.get("amz-sdk-request", "")):
-        job = uploads.find(web.cloud.objects, image.id)
-        if job is not None:
-            return web.dispatcher.follow(job, seconds, client_gone())
+        known = web.dispatcher.known(image.id, seconds, client_gone())
+        if known is not None:
+            return known
     (outcome,) = web.dispatcher.classify([image], seconds, client_gone(), client=client())
     return outcome
 
@@ -106,4 +105,5 @@ def _repeatable_id() -> str | None:
         invocation = uuid.UUID(request.headers.get("amz-sdk-invocation-id", ""))
     except ValueError:
         return None
-    return str(uuid.uuid5(_NAMESPACE, str(invocation)))
+    # Of one client: nobody else's call is found by its number.
+    return str(uuid.uuid5(_NAMESPACE, f"{client()} {invocation}"))

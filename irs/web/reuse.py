@@ -71,11 +71,13 @@ class Reuse:
         self._followers: dict[str, list[Waiter]] = {}
         self._writing = 0
 
-    def claim(self, job: Job, data: bytes, client: str | None, *, follow: bool) -> Claim:
+    def claim(self, job: Job, data: bytes, client: str | None, *, follow: bool,
+              alone: bool = False) -> Claim:
         """What is known of ``data``. Where it is nothing, ``job`` leads: send it, or `abandon` it.
 
         ``client`` is whose answers may be given; None: nobody's. ``follow`` says whether
-        the job can wait for another's result.
+        the job can wait for another's result. ``alone``: it neither follows nor leads, as its
+        id was told to somebody, who may come with other bytes under it.
         """
         if not self._on or client is None:
             return Claim()
@@ -84,6 +86,8 @@ class Reuse:
             known = self._answers.find(asked.key, self._clock())
             if known is not None:
                 return _hit(job, known)
+            if alone:
+                return Claim()
             lead, since = self._leads.get(asked.key, ("", float("-inf")))
             if self._clock() - since < LEADS:
                 self._remember(job.id, asked)
@@ -95,17 +99,25 @@ class Reuse:
         self._end(job.id, known)
         return _hit(job, known)
 
-    def settle(self, job: Job, found: Result | None) -> Claim:
-        """What the end of the job that it followed makes of ``job``: as `claim`, but it follows none."""
+    def settle(self, job: Job, data: bytes, found: Result | None) -> Claim:
+        """What the end of the job that it followed makes of ``job``: as `claim`, but it follows none.
+
+        ``data`` was read anew, and may be other bytes by now: then nothing is known of it.
+        """
         if found is not None:
             self.heard(found)
         with self._lock:
             asked = self._asked.get(job.id)
+            if asked is not None and asked.sha256 != reuse.digest(data):
+                del self._asked[job.id]
+                self._unlead(job.id, asked.key)
+                return Claim()
             if asked is None or found is None or not reuse.reusable(found, asked.sha256):
                 if asked is not None:
                     self._lead(job.id, asked)
                 return Claim()
             del self._asked[job.id]
+            self._unlead(job.id, asked.key)
         return _hit(job, found, "coalesced")
 
     def abandon(self, job_id: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -45,6 +44,12 @@ class Image(Protocol):
         """The whole file, of which there is one more in memory; raises `errors.Refused`."""
 
 
+class Ask(Protocol):
+    """What is known of a job's bytes; ``alone``: it can neither follow nor be followed."""
+
+    def __call__(self, job: Job, data: bytes, *, alone: bool) -> Claim: ...
+
+
 class Submitter:
     """Validates, stores and sends; one a process, shared by its threads."""
 
@@ -56,7 +61,7 @@ class Submitter:
         self._metrics = metrics
         self._storing = threading.BoundedSemaphore(STORING)
 
-    def submit(self, image: Image, *, ask: Callable[[Job, bytes], Claim], keyed: Keyed | None = None,
+    def submit(self, image: Image, *, ask: Ask, keyed: Keyed | None = None,
                job: Job | None = None) -> Pending | Outcome:
         """A job that is on its way, or what became of the image instead; nothing is raised for it.
 
@@ -66,26 +71,32 @@ class Submitter:
         """
         waiter = None
         try:
+            if job is not None and keyed is not None:
+                # A repeat has done it, or somebody has cancelled it, while this one followed.
+                known = self._cloud.results.read(job.id)
+                if known is not None:
+                    return Outcome(image=image.name, id=job.id, result=known)
             with self._storing:
                 data = image.read()
                 header = images.validate(data, self._limits)
                 if job is None:
                     job = _job(image, data, keyed)
-                    if keyed is not None and keyed.repeats and (begun := self._begun(job, keyed)):
+                    if keyed is not None and keyed.repeats and (begun := self._begun(image, job, keyed)):
                         return begun
-                claim = ask(job, data)
+                claim = ask(job, data, alone=image.id is not None)
                 if claim.lead is not None:
                     return Follower(job, claim.lead.job_id, claim.lead)
                 # There before the task can be done.
                 waiter = self._cloud.listener.expect(job.id)
                 self._store(job, data, header.format, create=image.id is not None)
                 del data
-            if image.callback_url is not None:
-                # In S3 before the task is sent: what is done, and promised, is called back.
-                self._cloud.callbacks.begin(job.id, image.callback_url)
+            # In S3 before the task is sent: what is done, and promised, is called back.
+            self._promise(image, job, again=image.id is not None or keyed is not None)
         except errors.Refused as exc:
             return Outcome(image=image.name, error=Failure(code=exc.code, message=str(exc)))
         except (errors.CloudError, errors.OutOfMemory) as exc:
+            if job is not None and not (keyed is not None and keyed.repeats):
+                self._cloud.reuse.abandon(job.id)
             return self._not_accepted(image.name, job, waiter, exc)
         sent = self._answered(claim.answer, claim.outcome) if claim.answer is not None else None
         if sent is not None:
@@ -96,11 +107,18 @@ class Submitter:
             keyed.begun()
         return sent
 
-    def _begun(self, job: Job, keyed: Keyed) -> Pending | None:
+    def _promise(self, image: Image, job: Job, *, again: bool) -> None:
+        """Write down whom to call back; ``again``: another request may have done it."""
+        if image.callback_url is not None:
+            promise = self._cloud.callbacks.begin_once if again else self._cloud.callbacks.begin
+            promise(job.id, image.callback_url)
+
+    def _begun(self, image: Image, job: Job, keyed: Keyed) -> Pending | None:
         """What an earlier request has begun: there is nothing to do but to wait for it."""
         result = self._cloud.results.read(job.id)
         if result is None and not keyed.under_way:
             return None
+        self._promise(image, job, again=True)
         waiter = self._cloud.listener.expect(job.id)
         if result is not None:
             waiter.resolve(result)
@@ -125,6 +143,7 @@ class Submitter:
             self._cloud.upkeep.pending.accepted(job)
             self._cloud.send(job, reply_to=self._cloud.listener.address)
         except errors.CloudError as exc:
+            self._cloud.reuse.abandon(job.id)
             return self._not_accepted(job.image, job, waiter, exc)
         _log.debug("job.accepted", id=job.id)
         self._metrics.reuse.labels("miss").inc()
@@ -135,8 +154,6 @@ class Submitter:
         """What was stored stays: a send whose answer was lost may have been a send."""
         if waiter is not None:
             waiter.close()
-        if job is not None:
-            self._cloud.reuse.abandon(job.id)
         _log.warning("job.not_accepted", id=job and job.id, why=str(why), code=why.code)
         return Outcome(image=name, id=job and job.id, error=Failure(
             code=UNAVAILABLE, message="the service cannot take the image now, try again"))

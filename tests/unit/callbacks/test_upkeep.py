@@ -342,7 +342,9 @@ def test_nothing_promised_is_lost_whatever_fails(world, seed):
     made = [headers["webhook-id"] for _, _, headers in world.posts]
     assert promised <= set(made)
     assert len(promised) > 50
-    assert all(world.over(job_id).state is State.DELIVERED for job_id in promised)
+    # Or given up, where the dice let every one of the attempts fail.
+    assert all(over.state is State.DELIVERED or over.attempts == ATTEMPTS
+               for over in map(world.over, promised))
 
 
 def test_the_table_of_promises_is_bounded(world, monkeypatch):

@@ -420,7 +420,7 @@ def test_followers_of_a_shared_answer_have_it_too() -> None:
     (claim,) = claims
     assert claim.lead is not None
     assert claim.lead.result is not None
-    assert other.reuse.settle(job(3), claim.lead.result).answer is not None
+    assert other.reuse.settle(job(3), A, claim.lead.result).answer is not None
 
 
 def test_an_index_that_fails_costs_only_the_reuse(events: list[Any]) -> None:
