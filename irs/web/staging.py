@@ -73,6 +73,8 @@ class Staging:
 
     def announce(self, name: str | None, size: object, content_type: str | None) -> tuple[Ticket, str]:
         """A new upload, and the address for its bytes; raises `errors.Refused`."""
+        if isinstance(size, float) and size.is_integer():
+            size = int(size)  # 3.0 is a whole number to JSON
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise errors.BadRequest("size is not the image's number of bytes")
         if size > self._limit:

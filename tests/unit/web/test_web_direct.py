@@ -87,6 +87,8 @@ def test_a_name_is_no_path_and_a_type_is_not_needed(service):
     ({"size": -1}, 400, "bad_request"),
     ({"size": True}, 400, "bad_request"),
     ({"size": 1.5}, 400, "bad_request"),
+    ({"size": 1e400}, 400, "bad_request"),
+    ({"size": 2001.0}, 413, "too_large"),
     ({"size": 2001}, 413, "too_large"),
     ({"size": 10, "name": 7}, 400, "bad_request"),
     ({"size": 10, "content_type": 7}, 400, "bad_request"),
