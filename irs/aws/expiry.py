@@ -13,8 +13,9 @@ from irs.settings import Settings
 
 #: What the ids of our rules begin with; a rule without it is somebody else's, and stays.
 OURS = "irs-"
-#: Days after which what is only needed for hours may go; S3 counts in whole days.
-SOON = 2
+#: Days after which what is only needed for hours may go, S3 counts in whole days; and what
+#: became of callbacks, which is kept as long as their attempts may have to be explained.
+SOON, CALLED = 2, 14
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +35,11 @@ class Rule:
 def rules(settings: Settings, bucket: str) -> tuple[Rule, ...]:
     """Ours for one of the two buckets."""
     if bucket == settings.input_bucket:
-        soon, kept = {"uploads": "uploads/"}, ("inputs", settings.keep_inputs)
+        soon, kept = {"uploads": SOON}, ("inputs", settings.keep_inputs)
     else:
-        soon, kept = {"requests": "requests/", "reuse": "reuse/"}, ("results", settings.keep_results)
-    found = [Rule(name=name, prefix=prefix, days=SOON) for name, prefix in soon.items()]
+        soon = {"requests": SOON, "reuse": SOON, "called": CALLED}
+        kept = ("results", settings.keep_results)
+    found = [Rule(name=name, prefix=f"{name}/", days=days) for name, days in soon.items()]
     name, days = kept
     return (*found, *((Rule(name=name, prefix="", days=days),) if days is not None else ()))
 

@@ -32,7 +32,7 @@ def test_what_is_needed_for_hours_goes_and_the_rest_stays(fresh: Any) -> None:
     provision.ensure(settings)
     assert rules(settings, settings.input_bucket) == {"irs-uploads": ("uploads/", 2)}
     assert rules(settings, settings.output_bucket) == {
-        "irs-requests": ("requests/", 2), "irs-reuse": ("reuse/", 2)}
+        "irs-requests": ("requests/", 2), "irs-reuse": ("reuse/", 2), "irs-called": ("called/", 14)}
 
 
 def test_ages_of_the_settings_become_rules_and_are_looked_at(fresh: Any) -> None:
