@@ -54,6 +54,14 @@ def test_a_fleet_that_does_nothing_is_given_no_more_than_it_can_hold() -> None:
     assert most - LEAST_PACK < len(world.queue) <= most
 
 
+@pytest.mark.parametrize("max_batch", [1, 2, 3])
+def test_a_window_smaller_than_a_pack_is_filled_all_the_same(max_batch: int) -> None:
+    world = World(rate=2, max_batch=max_batch)
+    batch_id = world.upload(12)
+    world.pass_(20, world.feeder())
+    assert world.batch(batch_id).phase is Phase.DONE
+
+
 def test_a_fleet_that_grows_is_kept_at_work() -> None:
     world = World(rate=40)
     batch_id = world.upload(20_000)
