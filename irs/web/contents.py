@@ -90,13 +90,16 @@ def _addresses(intake: Intake, sources: Sources, document: Mapping[str, Any]) ->
             raise errors.NoFile("there is no object below this address")
         address: str = document["s3"]
         return address
-    if not isinstance(document["images"], list):
-        raise errors.BadRequest("images is not a list of addresses")
-    for text in document["images"]:
+    addresses = document["images"]
+    if not isinstance(addresses, list) or not all(isinstance(text, str) for text in addresses):
+        raise errors.BadRequest("images is not a list of addresses, each a string")
+    for text in addresses:
         try:
-            intake.name(str(text), sources.at(text).name)
+            intake.name(text, sources.at(text).name)
         except errors.TooLarge:
             raise
         except errors.Refused as exc:
-            intake.refuse(keys.display_name(str(text)), exc, str(text)[:1_100])
+            # JSON may hold halves of characters, and no answer.
+            shown = text[:1_100].encode("utf-8", "replace").decode()
+            intake.refuse(keys.display_name(shown), exc, shown)
     return bulk.LIST

@@ -116,13 +116,23 @@ def test_a_zip_is_taken_for_what_is_in_it_as_a_part_and_as_the_body(service: Ser
 
 
 def test_addresses_are_members_and_wrong_ones_refused_members(service: Service) -> None:
-    answer = named(service, {"images": ["s3://theirs/a/0.jpg", "s3://secret/x", 7]})
+    answer = named(service, {"images": ["s3://theirs/a/0.jpg", "s3://secret/x", "7"]})
     assert (answer.status_code, answer.json["source"], answer.json["total"]) == (202, "list", 3)
     feed(service)
     found = lines(service, answer.headers["Location"])
     assert [line["status"] for line in found] == ["done", "failed", "failed"]
     assert [line["source"] for line in found] == ["s3://theirs/a/0.jpg", "s3://secret/x", "7"]
     assert found[1]["error"]["code"] == "bucket_not_allowed"
+
+
+def test_an_address_that_is_no_text_is_a_refused_member_and_can_be_told(service: Service) -> None:
+    answer = named(service, {"images": ["s3://theirs/a/0.jpg", "s3://theirs/\ud800.jpg", "\udfff"]})
+    assert (answer.status_code, answer.json["total"]) == (202, 3)
+    feed(service)
+    found = lines(service, answer.headers["Location"])
+    assert [(line["source"], line["status"]) for line in found] == [
+        ("s3://theirs/a/0.jpg", "done"), ("s3://theirs/?.jpg", "failed"), ("?", "failed")]
+    assert found[1]["error"] == {"code": "bad_request", "message": "the key is not Unicode text"}
 
 
 def test_an_address_above_many(service: Service) -> None:
@@ -147,7 +157,12 @@ REFUSALS = [
     ({"json": {"images": []}}, 400, "no_file"),
     ({"json": {"images": "s3://theirs/a/0.jpg"}}, 400, "bad_request"),
     ({"json": {"images": ["s3://theirs/a/0.jpg"] * 51}}, 413, "too_large"),
+    ({"json": {"images": ["s3://theirs/a/0.jpg", 7]}}, 400, "bad_request"),
+    ({"json": {"images": ["s3://theirs/a/0.jpg", None]}}, 400, "bad_request"),
     ({"json": {"s3": 7}}, 400, "bad_request"),
+    ({"json": {"s3": "s3://theirs/\ud800"}}, 400, "bad_request"),
+    ({"json": {"s3": "s3://\ud800/a"}}, 403, "bucket_not_allowed"),
+    ({"json": {"s3": "s3://theirs/" + "é" * 513}}, 400, "bad_request"),
     ({"json": {"s3": "theirs/a/"}}, 400, "bad_request"),
     ({"json": {"s3": "s3://"}}, 400, "bad_request"),
     ({"json": {"s3": "s3://secret/"}}, 403, "bucket_not_allowed"),
