@@ -44,12 +44,13 @@ def _form(intake: Intake, settings: Settings) -> None:
         zipped = name is not None and name.lower().endswith(".zip")
         return settings.max_batch_bytes if zipped else settings.max_image_bytes
 
+    budget = _budget(settings)
     for upload in multipart.each(request.stream, request.content_type, limit=limit,
                                  max_files=settings.max_batch_images):
         with contextlib.closing(upload):
             try:
                 if upload.name.lower().endswith(".zip"):
-                    _unpack(intake, settings, upload.file())
+                    _unpack(intake, settings, upload.file(), budget)
                 else:
                     intake.add(upload.name, upload.read())
             except errors.BadRequest as exc:
@@ -65,13 +66,16 @@ def _zip(intake: Intake, settings: Settings, stream: IO[bytes]) -> None:
     with tempfile.SpooledTemporaryFile(multipart.IN_MEMORY) as file:
         while data := stream.read(multipart.CHUNK):
             file.write(data)
-        _unpack(intake, settings, file)
+        _unpack(intake, settings, file, _budget(settings))
 
 
-def _unpack(intake: Intake, settings: Settings, file: IO[bytes]) -> None:
+def _budget(settings: Settings) -> archives.Budget:
+    return archives.Budget(left=archives.BUDGET * settings.max_batch_bytes)
+
+
+def _unpack(intake: Intake, settings: Settings, file: IO[bytes], budget: archives.Budget) -> None:
     for name, found in archives.files(
-            file, max_bytes=settings.max_image_bytes, max_files=settings.max_batch_images,
-            budget=archives.BUDGET * settings.max_batch_bytes):
+            file, max_bytes=settings.max_image_bytes, max_files=settings.max_batch_images, budget=budget):
         if isinstance(found, errors.Refused):
             intake.refuse(keys.display_name(name), found)
         else:

@@ -27,7 +27,7 @@ def read(data: bytes, *, max_bytes: int = 1_000, max_files: int = 10, budget: in
     """Names, and bytes or the code of the refusal."""
     return [(name, found.code if isinstance(found, errors.Refused) else found)
             for name, found in archives.files(io.BytesIO(data), max_bytes=max_bytes, max_files=max_files,
-                                              budget=budget)]
+                                              budget=archives.Budget(left=budget))]
 
 
 def test_files_come_in_the_zip_s_order_without_folders_and_litter() -> None:
@@ -77,6 +77,28 @@ def test_all_files_together_have_a_budget() -> None:
     data = zipped(*((str(n), bytes([n]) * 900) for n in range(5)))
     assert [len(found) if isinstance(found, bytes) else found for _, found in read(data, budget=2_000)] == [
         900, 900, "too_large", "too_large", "too_large"]
+
+
+def test_what_is_damaged_has_its_part_of_the_budget() -> None:
+    data = zipped(("a", b"12" * 450), ("b", b"34" * 450), ("c", b"56" * 450), method=zipfile.ZIP_STORED)
+    data[data.index(b"1212")] = data[data.index(b"3434")] = 0
+    assert read(data, budget=2_000) == [("a", "undecodable"), ("b", "undecodable"), ("c", "too_large")]
+
+
+def test_no_more_is_unpacked_than_a_file_says_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = zipped(("bomb", bytes(500_000)), ("b", b"1"))
+    at = data.index(b"PK\x01\x02")
+    data[at + 24:at + 28] = struct.pack("<L", 10)
+    asked: list[int] = []
+    unpack = zipfile.ZipExtFile.read
+
+    def watched(file: zipfile.ZipExtFile, count: int = -1) -> bytes:
+        asked.append(count)
+        return unpack(file, count)
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", watched)
+    assert read(data, max_bytes=1_000_000, budget=1_000) == [("bomb", "undecodable"), ("b", b"1")]
+    assert max(asked) < 1_000
 
 
 def test_a_zip_in_the_zip_is_not_opened() -> None:

@@ -115,6 +115,15 @@ def test_a_zip_is_taken_for_what_is_in_it_as_a_part_and_as_the_body(service: Ser
     assert [line["image"] for line in lines(service, body.headers["Location"])] == ["1.jpg", "2.jpg"]
 
 
+def test_what_zips_of_one_request_unpack_to_is_bounded_for_all_of_them(
+        service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("irs.web.archives.BUDGET", 0.1)  # 10,000 bytes
+    data = zipped(("a", bytes(4_000)))
+    answer = form(service, *((f"{n}.zip", data) for n in range(4)))
+    codes = [line["error"]["code"] for line in lines(service, answer.headers["Location"])]
+    assert codes == ["unsupported_format"] * 2 + ["too_large"] * 2
+
+
 def test_addresses_are_members_and_wrong_ones_refused_members(service: Service) -> None:
     answer = named(service, {"images": ["s3://theirs/a/0.jpg", "s3://secret/x", "7"]})
     assert (answer.status_code, answer.json["source"], answer.json["total"]) == (202, "list", 3)
