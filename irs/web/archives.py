@@ -61,6 +61,8 @@ def files(stream: IO[bytes], *, max_bytes: int, max_files: int, budget: Budget) 
                 try:
                     if info.header_offset in overlapping:
                         raise errors.UnsupportedFormat("the file shares its bytes with another of its zip")
+                    if not 0 <= info.header_offset < archive.start_dir:
+                        raise errors.Undecodable("the file is damaged in its zip: it begins outside of it")
                     data = _read(archive, info, max_bytes, budget)
                 except errors.Refused as exc:
                     yield info.filename, exc
@@ -95,7 +97,8 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int, budge
 
 def _is_litter(info: zipfile.ZipInfo) -> bool:
     name = info.filename
-    return info.is_dir() or name.startswith(_LITTER) or name.rpartition("/")[2] in _LITTER_FILES
+    # Not its is_dir(), which has no answer for a name without a character.
+    return name.endswith("/") or name.startswith(_LITTER) or name.rpartition("/")[2] in _LITTER_FILES
 
 
 def _overlapping(entries: Sequence[zipfile.ZipInfo]) -> frozenset[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -151,6 +152,29 @@ def test_a_directory_of_a_hundred_thousand_is_counted_and_not_read(offset: int) 
 def test_offsets_that_lead_nowhere_refuse_their_files() -> None:
     assert [code for _, code in read(_lie(16, 0xFFFFFFF)(zipped(("a", b"1"), ("b", b"2"))))] == [
         "unsupported_format"] * 2
+
+
+def test_a_file_without_a_name_is_a_file() -> None:
+    data = bytes(zipped(("?", b"1"), ("b", b"2"))).replace(b"?", b"\0")  # which ends a name
+    assert read(bytearray(data)) == [("", b"1"), ("b", b"2")]
+
+
+@pytest.mark.parametrize("offset", [2**64 - 1, 2**64 - 2, 2**63, 2**63 - 1, 2**40])
+@pytest.mark.parametrize("spooled", [1, 1_000_000])
+def test_a_file_that_begins_nowhere_harms_no_other(offset: int, spooled: int) -> None:
+    data = zipped(("a", b"1"), ("b", b"2"))
+    at = data.rindex(b"PK\x01\x02")  # of b, whose offset is now in an extra field
+    name = at + 46
+    data[at + 42:at + 46] = b"\xff" * 4
+    data[at + 30:at + 32] = struct.pack("<H", 12)
+    data[name + 1:name + 1] = struct.pack("<HHQ", 1, 8, offset)
+    end = data.rindex(b"PK\x05\x06")
+    data[end + 12:end + 16] = struct.pack("<L", end - data.index(b"PK\x01\x02"))
+    with tempfile.SpooledTemporaryFile(spooled) as file:
+        file.write(data)
+        found = dict(archives.files(file, max_bytes=10, max_files=10, budget=archives.Budget(left=99)))
+    assert found["a"] == b"1"
+    assert isinstance(found["b"], errors.Undecodable)
 
 
 def _cut(data: bytearray) -> bytes:
