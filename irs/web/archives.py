@@ -52,7 +52,9 @@ def files(stream: IO[bytes], *, max_bytes: int, max_files: int, budget: Budget) 
     ``max_files``.
     """
     try:
-        with zipfile.ZipFile(_Counting(stream, max_files)) as archive:  # type: ignore[arg-type]
+        counting = _Counting(stream, max_files)
+        with zipfile.ZipFile(counting) as archive:  # type: ignore[arg-type]
+            counting.directory = False
             entries = [info for info in archive.infolist() if not _is_litter(info)]
             if len(entries) > max_files:
                 raise errors.TooLarge(f"more than {max_files} files in one zip")
@@ -123,11 +125,15 @@ class _Counting:
         self._stream = stream
         # Folders are entries as well.
         self._most = 2 * most
+        #: whether what is read may be the directory
+        self.directory = True
         self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
         self.close = stream.close
 
     def read(self, size: int = -1) -> bytes:
         """The file's; raises `errors.TooLarge`."""
+        if not self.directory:
+            return self._stream.read(size)
         if size > max(_SMALL, self._most * (_ENTRY_SIZE + _NAMES)):
             raise errors.TooLarge("the zip's directory is larger than that of any batch")
         data = self._stream.read(size)

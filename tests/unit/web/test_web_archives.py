@@ -154,6 +154,11 @@ def test_offsets_that_lead_nowhere_refuse_their_files() -> None:
         "unsupported_format"] * 2
 
 
+def test_a_file_may_be_larger_than_a_directory() -> None:
+    data = zipped(("a", b"12" * 100_000), method=zipfile.ZIP_STORED)
+    assert read(data, max_bytes=200_000, max_files=1, budget=200_000) == [("a", b"12" * 100_000)]
+
+
 def test_a_file_without_a_name_is_a_file() -> None:
     data = bytes(zipped(("?", b"1"), ("b", b"2"))).replace(b"?", b"\0")  # which ends a name
     assert read(bytearray(data)) == [("", b"1"), ("b", b"2")]
