@@ -59,7 +59,7 @@ def create() -> Response:
     with web.gate.enter():
         batch_id = keys.new_id() if keyed is None else keyed.claim(_fingerprint(), keys.new_id()).id
         there = web.bulk.batches.read(batch_id) if keyed is not None and keyed.repeats else None
-        batch = there or _create(batch_id, callback_url, again=keyed is not None)
+        batch = there or _create(batch_id, callback_url, keyed)
     if keyed is not None:
         keyed.begun()
     web.bulk.feeder.poke()
@@ -77,7 +77,7 @@ def _fingerprint() -> str:
     return claims.fingerprint("batch", request.mimetype.encode(), str(request.content_length).encode())
 
 
-def _create(batch_id: str, callback_url: str | None, *, again: bool) -> Batch:
+def _create(batch_id: str, callback_url: str | None, keyed: idempotency.Keyed | None) -> Batch:
     web = services()
     batches = web.bulk.batches
     # Before anything is stored, so that whatever happens it is known whose it was.
@@ -89,16 +89,25 @@ def _create(batch_id: str, callback_url: str | None, *, again: bool) -> Batch:
             # In S3 before any image is sent: what is done, and promised, is called back.
             web.cloud.callbacks.begin(batch_id, callback_url, about=BATCH)
     except Exception as exc:
-        # What bears the same key may be arriving beside this and share what is stored.
-        if not again:
-            intake.withdraw()
-            with contextlib.suppress(errors.CloudError):
+        with contextlib.suppress(errors.CloudError):
+            if keyed is None or _is_last(exc, keyed, batch_id):
+                intake.withdraw()
                 batches.ended(batch_id)
         if isinstance(exc, errors.OutOfMemory):
             raise errors.Overloaded(str(exc), retry_after=web.estimates.retry_after()) from exc
         raise
     _log.info("batch.accepted", batch=batch_id, total=batch.total, source=batch.source)
     return batches.create(batch)
+
+
+def _is_last(exc: Exception, keyed: idempotency.Keyed, batch_id: str) -> bool:
+    """Whether nobody else needs what a request with a key has stored.
+
+    What bears the same key may be arriving beside it and share that. But what is refused is
+    so each time; and a repeat may be another request than it says, of the same length.
+    """
+    return (isinstance(exc, errors.Refused) and not keyed.repeats
+            and services().bulk.batches.read(batch_id) is None)
 
 
 def _intake(batch_id: str, settings: Settings) -> Intake:

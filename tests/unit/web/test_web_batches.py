@@ -270,6 +270,25 @@ def test_a_repeat_after_a_failure_makes_it(service: Service, monkeypatch: pytest
     assert service.client.get(answer.headers["Location"]).json["counts"]["done"] == 1
 
 
+def test_what_is_refused_leaves_nothing_behind_with_a_key(service: Service, records: MemoryObjects) -> None:
+    answer = keyed(service, "x", *((f"{n}.jpg", picture()) for n in range(51)))
+    assert (answer.status_code, answer.json["code"]) == (413, "too_large")
+    assert service.objects.stored == {}
+    assert [key for key in records.stored if key.startswith(("fleet/", "batches/"))] == []
+
+
+def test_what_failed_is_left_to_the_repeat_that_may_be_arriving(
+        service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("irs.web.intake.Intake.finish", lambda intake: _unreachable())
+        assert keyed(service, "x", ("a.jpg", picture())).status_code == 503
+    assert len(service.objects.stored) == 1
+
+
+def _unreachable() -> int:
+    raise errors.Unreachable("timeout")
+
+
 # -- following -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("path", [
     f"/v1/batches/{UNKNOWN}", "/v1/batches/x", f"/v1/batches/{UNKNOWN}/results"])
