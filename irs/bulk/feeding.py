@@ -148,7 +148,8 @@ class Feeding:
             try:
                 with self._ports.fetching:
                     data = self._ports.sources.at(member.source).read()
-                    bulk_ports.store(self._ports.inputs, job_id, member.name, data, self._ports.limits)
+                    bulk_ports.store(self._ports.inputs, job_id, member.name, data, self._ports.limits,
+                                     batch_id=self.id)
             except errors.Refused as exc:
                 return Failure(code=exc.code, message=str(exc))
         self._ports.send(Job(id=job_id, image=member.name, key=keys.input_key(job_id, member.name),

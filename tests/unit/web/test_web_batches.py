@@ -88,6 +88,7 @@ def test_files_are_stored_and_answered_before_any_is_sent(service: Service) -> N
     ids = [bulk.member_id(body["id"], number) for number in range(3)]
     assert sorted(service.objects.stored) == sorted([f"{ids[0]}/a.jpg", f"{ids[1]}/b.jpg"])
     assert service.sent == []
+    assert service.objects.metadata(f"{ids[0]}/a.jpg") == {"name": "a.jpg", "batch": body["id"]}
 
 
 def test_a_batch_runs_to_its_end(service: Service) -> None:
@@ -132,6 +133,8 @@ def test_addresses_are_members_and_wrong_ones_refused_members(service: Service) 
     assert [line["status"] for line in found] == ["done", "failed", "failed"]
     assert [line["source"] for line in found] == ["s3://theirs/a/0.jpg", "s3://secret/x", "7"]
     assert found[1]["error"]["code"] == "bucket_not_allowed"
+    (upload,) = service.objects.stored
+    assert service.objects.metadata(upload)["batch"] == answer.json["id"]
 
 
 def test_an_address_that_is_no_text_is_a_refused_member_and_can_be_told(service: Service) -> None:
