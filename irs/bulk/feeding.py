@@ -87,8 +87,13 @@ class Feeding:
     def extend(self) -> None:
         """List the next objects of a batch that is made of an S3 address."""
         if not self._batch.listed and self._batch.cancelled is None:
-            self._batch = self._roll.extended(self._batch, self._ports.sources)
-            self.write()
+            before = self._batch
+            self._batch = longer = self._roll.extended(before, self._ports.sources)
+            try:
+                self.write()
+            finally:
+                if self._batch is longer:
+                    self._batch = before  # not in the record: nothing of it may be sent
 
     def feed(self, room: int) -> int:
         """Send up to ``room`` members; returns how many were sent.

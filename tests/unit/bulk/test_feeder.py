@@ -11,8 +11,9 @@ from irs import errors
 from irs.bulk import hold
 from irs.bulk.feeder import AT_ONCE, LEAST_PACK
 from irs.bulk.hold import TTL
+from irs.bulk.store import Batches
 from irs.domain import bulk, pacing
-from irs.domain.bulk import Phase
+from irs.domain.bulk import Batch, Phase
 from irs.domain.jobs import Status
 from irs.testing import FaultPlan
 from tests.processes import until
@@ -108,6 +109,26 @@ def test_no_more_batches_at_once_than_can_be_written_down_and_the_others_in_thei
     world.pass_(20, feeder)
     assert all(world.batch(found).finished for found in ids)
     assert sorted(world.ended) == sorted(ids)
+
+
+def test_nothing_is_sent_that_the_record_does_not_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    for number in range(30):
+        world.theirs.put(f"a/{number:02}.png", picture())
+    batch_id, feeder = world.below("a/"), world.feeder()
+    replace = Batches.replace
+
+    def fails(batches: Batches, batch: Batch, etag: str) -> str:
+        if batch.total:
+            raise errors.Unreachable("timeout")
+        return replace(batches, batch, etag)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "replace", fails)
+        world.pass_(6, feeder)
+        assert (world.sends, world.batch(batch_id).total) == ([], 0)
+    world.pass_(20, feeder)
+    assert world.batch(batch_id).counts()["done"] == len(world.sends) == 30
 
 
 # -- crashes -------------------------------------------------------------------------------------
