@@ -21,13 +21,20 @@ ZIP = frozenset({"application/zip", "application/x-zip-compressed"})
 MAX_LIST = 16_000_000
 
 
-def received(intake: Intake, settings: Settings, sources: Sources) -> str:
-    """Take in what the request's body is; returns the batch's source.
+def document() -> bytes | None:
+    """The body where it is a document, which is small; None where it is files. Raises `errors.TooLarge`."""
+    if request.mimetype == documents.JSON:
+        return documents.whole(request.stream, max_bytes=MAX_LIST)
+    return None
+
+
+def received(intake: Intake, settings: Settings, sources: Sources, listed: bytes | None) -> str:
+    """Take in what the request's body is, ``listed`` if it is a document; returns the batch's source.
 
     Raises `errors.Refused` and `errors.CloudError`.
     """
-    if request.mimetype == documents.JSON:
-        return _addresses(intake, sources, documents.received(request.stream, max_bytes=MAX_LIST))
+    if listed is not None:
+        return _addresses(intake, sources, documents.parsed(listed))
     if request.mimetype in ZIP:
         _zip(intake, settings, request.stream)
     elif not request.mimetype or request.mimetype == "multipart/form-data":

@@ -260,6 +260,15 @@ def test_a_key_of_another_request_is_refused(service: Service) -> None:
     assert keyed(service, "a b", ("a.jpg", picture())).status_code == 400
 
 
+def test_a_key_of_another_document_of_the_same_length_is_refused(service: Service) -> None:
+    first, again, other = (service.client.post(
+        "/v1/batches", json={"images": [f"s3://theirs/a/{n}.jpg"]}, headers={"Idempotency-Key": "x"})
+        for n in (0, 0, 1))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json["id"] == again.json["id"]
+    assert (other.status_code, other.json["code"]) == (409, errors.IdempotencyConflict.code)
+
+
 def test_a_repeat_after_a_failure_makes_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def put(*args: Any, **kwargs: Any) -> str:
         raise errors.Unreachable("timeout")
