@@ -135,11 +135,14 @@ class Pending:
                     self._entries[job_id].lost = True
 
     def _unfinished(self, entry: _Entry, keeper: Keeper) -> Job | None:
-        """The job, which has an upload and no result; None: there is nothing to send, and it is done."""
+        """The job, which has an upload and no result; None: there is nothing to send, and it is done.
+
+        A batch's that this process did not send is its feeder's, and may be far from its turn.
+        """
         result = keeper.results.read(entry.open.id)
-        stored = uploads.find(keeper.inputs, entry.open.id) if result is None else None
-        if stored is not None:
-            return entry.job or stored
+        stored = uploads.look(keeper.inputs, entry.open.id) if result is None else None
+        if stored is not None and (entry.job is not None or not stored.batch):
+            return entry.job or stored.job
         if result is None and entry.job is not None:
             result = keeper.give_up(entry.job)
         self.done(entry.open.id, result.status if result is not None else Status.UNKNOWN)

@@ -13,6 +13,8 @@ from irs.domain.jobs import Job
 
 #: The upload's metadata: its display name, and whom its sender wanted told of the result.
 NAME, REPLY_TO = "name", "reply-to"
+#: The same, of a batch's: which batch it is.
+BATCH = "batch"
 
 
 class Inputs(Protocol):
@@ -30,6 +32,8 @@ class Stored:
     job: Job
     #: the reply queue of the web process that took it; empty where it does not say
     reply_to: str = ""
+    #: the batch that it is a member of; empty: of none. Its feeder sends it, when its turn comes.
+    batch: str = ""
 
 
 def find(inputs: Inputs, job_id: str) -> Job | None:
@@ -53,5 +57,5 @@ def look(inputs: Inputs, job_id: str) -> Stored | None:
     except errors.NotFound:
         return None
     name = told.get(NAME) or entry.key.rpartition("/")[2]
-    return Stored(reply_to=told.get(REPLY_TO, ""), job=Job(
+    return Stored(reply_to=told.get(REPLY_TO, ""), batch=told.get(BATCH, ""), job=Job(
         id=job_id, image=keys.display_name(name), key=entry.key, received=entry.modified))

@@ -178,7 +178,8 @@ class Feeder:
         resting = 0
         while self._feedings and resting < len(self._feedings):
             room = self._window - outstanding
-            if room < LEAST_PACK:
+            # A window may be smaller than that: a fleet with batches of one has one of three.
+            if room <= 0 or (outstanding and room < min(LEAST_PACK, self._window // 2)):
                 return
             feeding = self._feedings[0]
             self._feedings.rotate(-1)

@@ -87,8 +87,13 @@ class Feeding:
     def extend(self) -> None:
         """List the next objects of a batch that is made of an S3 address."""
         if not self._batch.listed and self._batch.cancelled is None:
-            self._batch = self._roll.extended(self._batch, self._ports.sources)
-            self.write()
+            before = self._batch
+            self._batch = longer = self._roll.extended(before, self._ports.sources)
+            try:
+                self.write()
+            finally:
+                if self._batch is longer:
+                    self._batch = before  # not in the record: nothing of it may be sent
 
     def feed(self, room: int) -> int:
         """Send up to ``room`` members; returns how many were sent.
@@ -148,7 +153,8 @@ class Feeding:
             try:
                 with self._ports.fetching:
                     data = self._ports.sources.at(member.source).read()
-                    bulk_ports.store(self._ports.inputs, job_id, member.name, data, self._ports.limits)
+                    bulk_ports.store(self._ports.inputs, job_id, member.name, data, self._ports.limits,
+                                     batch_id=self.id)
             except errors.Refused as exc:
                 return Failure(code=exc.code, message=str(exc))
         self._ports.send(Job(id=job_id, image=member.name, key=keys.input_key(job_id, member.name),

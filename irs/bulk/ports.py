@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from irs.audit.uploads import NAME
+from irs.audit.uploads import BATCH, NAME
 from irs.bulk.store import Batches
 from irs.domain import images, keys
 from irs.domain.jobs import Job, Result
@@ -65,8 +65,9 @@ class Ports:
     pool: Executor
 
 
-def store(inputs: Inputs, job_id: str, name: str, data: bytes, limits: images.Limits) -> None:
-    """Keep an image as the upload of a job; raises `irs.errors.Refused` for one that is none."""
+def store(inputs: Inputs, job_id: str, name: str, data: bytes, limits: images.Limits, *,
+          batch_id: str) -> None:
+    """Keep an image as the upload of a batch's job; raises `irs.errors.Refused` for one that is none."""
     header = images.validate(data, limits)
-    inputs.put(keys.input_key(job_id, name), data, metadata={NAME: name},
+    inputs.put(keys.input_key(job_id, name), data, metadata={NAME: name, BATCH: batch_id},
                content_type=f"image/{header.format.lower()}")

@@ -97,8 +97,9 @@ def head() -> str:
 
 def _record(cells: Any) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(cells)
-    return out.getvalue()
+    # Its end has to be one for the writer, which quotes what contains one.
+    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    return out.getvalue().removesuffix("\r\n")
 
 
 class Table:

@@ -148,8 +148,18 @@ class Form:
 
 
 def form(images: Sequence[Image]) -> Form:
-    """The multipart body of ``images``; raises `Unreadable`."""
-    return Form([(name_of(image), body_of(image)) for image in images], secrets.token_hex(16))
+    """The multipart body of ``images``; raises `Unreadable`, which says of which."""
+    return Form([(name_of(image), _part_of(image)) for image in images], secrets.token_hex(16))
+
+
+def _part_of(image: Image) -> Body:
+    try:
+        return body_of(image)
+    except Unreadable as exc:
+        named = str(image) if isinstance(image, str | os.PathLike) else name_of(image)
+        if str(exc).startswith(f"{named} "):
+            raise
+        raise Unreadable(f"{named}: {exc}") from exc
 
 
 def s3_address(image: object) -> str | None:

@@ -34,13 +34,18 @@ def location(bucket: object, key: object) -> Location:
     """The same from its two halves."""
     if not isinstance(bucket, str) or not isinstance(key, str) or not bucket or not key:
         raise ValueError("an address names a bucket and a key, as s3://bucket/key does")
+    check_key(key)
+    # On the way to S3 a path may be tidied up, and would then name another bucket's object.
+    if {".", ".."} & set(key.split("/")):
+        raise ValueError("a key with . or .. between its slashes cannot be used")
+    return Location(bucket=bucket, key=key)
+
+
+def check_key(key: str) -> None:
+    """Raise `ValueError` for what is no object's key, nor the beginning of one's."""
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
         raise ValueError("the key is not Unicode text") from None
     if size > MAX_KEY:
         raise ValueError(f"the key has {size} bytes; S3's keys have at most {MAX_KEY}")
-    # On the way to S3 a path may be tidied up, and would then name another bucket's object.
-    if {".", ".."} & set(key.split("/")):
-        raise ValueError("a key with . or .. between its slashes cannot be used")
-    return Location(bucket=bucket, key=key)

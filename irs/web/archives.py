@@ -12,6 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO
 
 from irs import errors
@@ -35,7 +36,15 @@ _ENCRYPTED = 1
 File = tuple[str, bytes | errors.Refused]
 
 
-def files(stream: IO[bytes], *, max_bytes: int, max_files: int, budget: int) -> Iterator[File]:
+@dataclass(kw_only=True, slots=True)
+class Budget:
+    """What may be unpacked of one request, whatever becomes of it."""
+
+    #: bytes
+    left: int
+
+
+def files(stream: IO[bytes], *, max_bytes: int, max_files: int, budget: Budget) -> Iterator[File]:
     """Each file's name and its bytes, or why it is refused; folders are left out.
 
     ``stream`` can be sought in. ``max_bytes`` are one file's, ``budget`` all files' together.
@@ -43,7 +52,9 @@ def files(stream: IO[bytes], *, max_bytes: int, max_files: int, budget: int) -> 
     ``max_files``.
     """
     try:
-        with zipfile.ZipFile(_Counting(stream, max_files)) as archive:  # type: ignore[arg-type]
+        counting = _Counting(stream, max_files)
+        with zipfile.ZipFile(counting) as archive:  # type: ignore[arg-type]
+            counting.directory = False
             entries = [info for info in archive.infolist() if not _is_litter(info)]
             if len(entries) > max_files:
                 raise errors.TooLarge(f"more than {max_files} files in one zip")
@@ -52,32 +63,35 @@ def files(stream: IO[bytes], *, max_bytes: int, max_files: int, budget: int) -> 
                 try:
                     if info.header_offset in overlapping:
                         raise errors.UnsupportedFormat("the file shares its bytes with another of its zip")
-                    data = _read(archive, info, min(max_bytes, budget))
+                    if not 0 <= info.header_offset < archive.start_dir:
+                        raise errors.Undecodable("the file is damaged in its zip: it begins outside of it")
+                    data = _read(archive, info, max_bytes, budget)
                 except errors.Refused as exc:
                     yield info.filename, exc
                     continue
-                budget -= len(data)
                 yield info.filename, data
     except (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError) as exc:
         raise errors.BadRequest(f"the zip cannot be read: {_line(exc)}") from exc
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int, budget: Budget) -> bytes:
     """A file's bytes; raises `errors.Refused`."""
     if info.flag_bits & _ENCRYPTED:
         raise errors.UnsupportedFormat("the file is encrypted in its zip")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise errors.UnsupportedFormat("the file is compressed in a way that is not taken: use deflate")
+    limit = min(max_bytes, budget.left)
     if info.file_size > limit:
         raise errors.TooLarge(f"file of {info.file_size} bytes; {limit} may be unpacked")
+    # What is damaged, or no image in the end, has cost as much.
+    budget.left -= info.file_size
     try:
         with archive.open(info) as unpacked:
-            data = unpacked.read(limit + 1)
+            # No more than was paid for, whatever there is. To its end, where its checksum is checked.
+            data = unpacked.read(info.file_size + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError,
             RuntimeError, ValueError) as exc:
         raise errors.Undecodable(f"the file is damaged in its zip: {_line(exc)}") from exc
-    if len(data) > limit:
-        raise errors.TooLarge(f"the file unpacks to more than {limit} bytes")
     if data.startswith(MAGIC):
         raise errors.UnsupportedFormat("a zip within a zip is not opened")
     return data
@@ -85,7 +99,8 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
 
 def _is_litter(info: zipfile.ZipInfo) -> bool:
     name = info.filename
-    return info.is_dir() or name.startswith(_LITTER) or name.rpartition("/")[2] in _LITTER_FILES
+    # Not its is_dir(), which has no answer for a name without a character.
+    return name.endswith("/") or name.startswith(_LITTER) or name.rpartition("/")[2] in _LITTER_FILES
 
 
 def _overlapping(entries: Sequence[zipfile.ZipInfo]) -> frozenset[int]:
@@ -110,11 +125,15 @@ class _Counting:
         self._stream = stream
         # Folders are entries as well.
         self._most = 2 * most
+        #: whether what is read may be the directory
+        self.directory = True
         self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
         self.close = stream.close
 
     def read(self, size: int = -1) -> bytes:
         """The file's; raises `errors.TooLarge`."""
+        if not self.directory:
+            return self._stream.read(size)
         if size > max(_SMALL, self._most * (_ENTRY_SIZE + _NAMES)):
             raise errors.TooLarge("the zip's directory is larger than that of any batch")
         data = self._stream.read(size)

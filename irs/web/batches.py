@@ -57,9 +57,10 @@ def create() -> Response:
     keyed = idempotency.of(request.headers, web)
     callback_url = hooks.asked()
     with web.gate.enter():
-        batch_id = keys.new_id() if keyed is None else keyed.claim(_fingerprint(), keys.new_id()).id
+        document = contents.document()
+        batch_id = keys.new_id() if keyed is None else keyed.claim(_fingerprint(document), keys.new_id()).id
         there = web.bulk.batches.read(batch_id) if keyed is not None and keyed.repeats else None
-        batch = there or _create(batch_id, callback_url, again=keyed is not None)
+        batch = there or _create(batch_id, callback_url, keyed, document)
     if keyed is not None:
         keyed.begun()
     web.bulk.feeder.poke()
@@ -69,36 +70,48 @@ def create() -> Response:
     return response
 
 
-def _fingerprint() -> str:
-    """What makes two requests the same, told by their headers: a body may have a gigabyte.
+def _fingerprint(document: bytes | None) -> str:
+    """What makes two requests the same: a document's bytes, else the type and the length.
 
-    A form's boundary is new with each sending, but with one client of one length.
+    Files may have a gigabyte. A form's boundary is new with each sending, but with one client
+    of one length.
     """
-    return claims.fingerprint("batch", request.mimetype.encode(), str(request.content_length).encode())
+    body = str(request.content_length).encode() if document is None else document
+    return claims.fingerprint("batch", request.mimetype.encode(), body)
 
 
-def _create(batch_id: str, callback_url: str | None, *, again: bool) -> Batch:
+def _create(batch_id: str, callback_url: str | None, keyed: idempotency.Keyed | None,
+            document: bytes | None) -> Batch:
     web = services()
     batches = web.bulk.batches
     # Before anything is stored, so that whatever happens it is known whose it was.
     batches.tell(batch_id, Backlog(at=datetime.now(UTC)))
     intake = _intake(batch_id, web.settings)
     try:
-        batch = _received(intake, batch_id)
+        batch = _received(intake, batch_id, document)
         if callback_url is not None:
             # In S3 before any image is sent: what is done, and promised, is called back.
             web.cloud.callbacks.begin(batch_id, callback_url, about=BATCH)
     except Exception as exc:
-        # What bears the same key may be arriving beside this and share what is stored.
-        if not again:
-            intake.withdraw()
-            with contextlib.suppress(errors.CloudError):
+        with contextlib.suppress(errors.CloudError):
+            if keyed is None or _is_last(exc, keyed, batch_id):
+                intake.withdraw()
                 batches.ended(batch_id)
         if isinstance(exc, errors.OutOfMemory):
             raise errors.Overloaded(str(exc), retry_after=web.estimates.retry_after()) from exc
         raise
     _log.info("batch.accepted", batch=batch_id, total=batch.total, source=batch.source)
     return batches.create(batch)
+
+
+def _is_last(exc: Exception, keyed: idempotency.Keyed, batch_id: str) -> bool:
+    """Whether nobody else needs what a request with a key has stored.
+
+    What bears the same key may be arriving beside it and share that. But what is refused is
+    so each time; and a repeat may be another request than it says, of the same length.
+    """
+    return (isinstance(exc, errors.Refused) and not keyed.repeats
+            and services().bulk.batches.read(batch_id) is None)
 
 
 def _intake(batch_id: str, settings: Settings) -> Intake:
@@ -108,10 +121,10 @@ def _intake(batch_id: str, settings: Settings) -> Intake:
                   most=settings.max_batch_images)
 
 
-def _received(intake: Intake, batch_id: str) -> Batch:
+def _received(intake: Intake, batch_id: str, document: bytes | None) -> Batch:
     """The batch that the request's body is; raises `errors.Refused`."""
     web = services()
-    source = contents.received(intake, web.settings, web.sources)
+    source = contents.received(intake, web.settings, web.sources, document)
     total = intake.finish()
     listed = source in (bulk.FILES, bulk.LIST)
     if not total and listed:

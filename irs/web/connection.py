@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: Seconds without a byte after which a connection without a request is closed.
 #: More than the 60 s of a load balancer's own, so that it is the first to hang up.
 IDLE = 75.0
+#: Seconds in which a client takes none of the answer that is ready for it: it never will, and
+#: a thread may wait for it to, with one of the few places of those that stream.
+UNREAD = 60.0
 #: Seconds for a client to read its answer and hang up: without a byte from it, and in all.
 LINGER_IDLE, LINGER = 5.0, 30.0
 #: Seconds of that which a stopping process grants.
@@ -79,6 +82,8 @@ class Channel(HTTPChannel):
         #: told to go, or has its last answer
         self.leaving = False
         self._made = time.monotonic()
+        #: when the client last took something, or there was nothing to take
+        self._taken = self._made
         self._served = False
         super().__init__(*args, **kwargs)
 
@@ -153,6 +158,13 @@ class Channel(HTTPChannel):
             else:
                 self._linger()
 
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        """waitress's; a task's thread may call it."""
+        sent: int = super().send(data, do_close)
+        if sent:
+            self._taken = time.monotonic()
+        return sent
+
     def _linger(self) -> None:
         try:
             self.socket.shutdown(socket.SHUT_WR)
@@ -167,6 +179,9 @@ class Channel(HTTPChannel):
         if self.lingering is not None:
             if now > self._heard + LINGER_IDLE or now > self.lingering + LINGER:
                 self.handle_close()
+        elif self._unread(now):
+            self.server.ended("unread")
+            self.handle_close()  # which wakes a task that waits for room
         elif self.requests:
             # With more requests behind the one under way nothing is read, an end neither.
             if not self.readable() and self._hung_up():
@@ -177,6 +192,11 @@ class Channel(HTTPChannel):
                 self.give_up(errors.RequestTimeout("the request did not arrive in time"))
         elif self.last_activity < time.time() - IDLE:
             self.will_close = True
+
+    def _unread(self, now: float) -> bool:
+        if not self.total_outbufs_len:
+            self._taken = now
+        return now > self._taken + UNREAD
 
     def _hung_up(self) -> bool:
         asked = select.poll()

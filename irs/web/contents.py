@@ -21,13 +21,20 @@ ZIP = frozenset({"application/zip", "application/x-zip-compressed"})
 MAX_LIST = 16_000_000
 
 
-def received(intake: Intake, settings: Settings, sources: Sources) -> str:
-    """Take in what the request's body is; returns the batch's source.
+def document() -> bytes | None:
+    """The body where it is a document, which is small; None where it is files. Raises `errors.TooLarge`."""
+    if request.mimetype == documents.JSON:
+        return documents.whole(request.stream, max_bytes=MAX_LIST)
+    return None
+
+
+def received(intake: Intake, settings: Settings, sources: Sources, listed: bytes | None) -> str:
+    """Take in what the request's body is, ``listed`` if it is a document; returns the batch's source.
 
     Raises `errors.Refused` and `errors.CloudError`.
     """
-    if request.mimetype == documents.JSON:
-        return _addresses(intake, sources, documents.received(request.stream, max_bytes=MAX_LIST))
+    if listed is not None:
+        return _addresses(intake, sources, documents.parsed(listed))
     if request.mimetype in ZIP:
         _zip(intake, settings, request.stream)
     elif not request.mimetype or request.mimetype == "multipart/form-data":
@@ -44,12 +51,13 @@ def _form(intake: Intake, settings: Settings) -> None:
         zipped = name is not None and name.lower().endswith(".zip")
         return settings.max_batch_bytes if zipped else settings.max_image_bytes
 
+    budget = _budget(settings)
     for upload in multipart.each(request.stream, request.content_type, limit=limit,
                                  max_files=settings.max_batch_images):
         with contextlib.closing(upload):
             try:
                 if upload.name.lower().endswith(".zip"):
-                    _unpack(intake, settings, upload.file())
+                    _unpack(intake, settings, upload.file(), budget)
                 else:
                     intake.add(upload.name, upload.read())
             except errors.BadRequest as exc:
@@ -65,13 +73,16 @@ def _zip(intake: Intake, settings: Settings, stream: IO[bytes]) -> None:
     with tempfile.SpooledTemporaryFile(multipart.IN_MEMORY) as file:
         while data := stream.read(multipart.CHUNK):
             file.write(data)
-        _unpack(intake, settings, file)
+        _unpack(intake, settings, file, _budget(settings))
 
 
-def _unpack(intake: Intake, settings: Settings, file: IO[bytes]) -> None:
+def _budget(settings: Settings) -> archives.Budget:
+    return archives.Budget(left=archives.BUDGET * settings.max_batch_bytes)
+
+
+def _unpack(intake: Intake, settings: Settings, file: IO[bytes], budget: archives.Budget) -> None:
     for name, found in archives.files(
-            file, max_bytes=settings.max_image_bytes, max_files=settings.max_batch_images,
-            budget=archives.BUDGET * settings.max_batch_bytes):
+            file, max_bytes=settings.max_image_bytes, max_files=settings.max_batch_images, budget=budget):
         if isinstance(found, errors.Refused):
             intake.refuse(keys.display_name(name), found)
         else:
@@ -90,13 +101,16 @@ def _addresses(intake: Intake, sources: Sources, document: Mapping[str, Any]) ->
             raise errors.NoFile("there is no object below this address")
         address: str = document["s3"]
         return address
-    if not isinstance(document["images"], list):
-        raise errors.BadRequest("images is not a list of addresses")
-    for text in document["images"]:
+    addresses = document["images"]
+    if not isinstance(addresses, list) or not all(isinstance(text, str) for text in addresses):
+        raise errors.BadRequest("images is not a list of addresses, each a string")
+    for text in addresses:
         try:
-            intake.name(str(text), sources.at(text).name)
+            intake.name(text, sources.at(text).name)
         except errors.TooLarge:
             raise
         except errors.Refused as exc:
-            intake.refuse(keys.display_name(str(text)), exc, str(text)[:1_100])
+            # JSON may hold halves of characters, and no answer.
+            shown = text[:1_100].encode("utf-8", "replace").decode()
+            intake.refuse(keys.display_name(shown), exc, shown)
     return bulk.LIST

@@ -119,7 +119,7 @@ class Intake:
 
     def _stored(self, job_id: str, name: str, data: bytes) -> Member:
         try:
-            ports.store(self._inputs, job_id, name, data, self._limits)
+            ports.store(self._inputs, job_id, name, data, self._limits, batch_id=self._id)
         except errors.Refused as exc:
             return Member(name=name, error=Failure(code=exc.code, message=str(exc)))
         return Member(name=name)

@@ -57,7 +57,7 @@ class Metrics:
                                  registry=self.registry)
         self.ended = Counter(
             "irs_connections_ended_total", "Connections that the server ended before their request "
-            "had arrived.", ["reason"], registry=self.registry)
+            "had arrived, or their answer been read.", ["reason"], registry=self.registry)
         Gauge("irs_waiting_clients", "Requests that wait for a result now.",
               registry=self.registry).set_function(waiting)
         Gauge("irs_announcement_age_seconds",

@@ -100,6 +100,10 @@ class Sources:
             raise errors.BadRequest("an address looks like s3://bucket/prefix/")
         self.check(bucket)
         try:
+            locations.check_key(prefix)
+        except ValueError as exc:
+            raise errors.BadRequest(str(exc)) from None
+        try:
             return self._bucket(bucket).keys(prefix, after, count)
         except errors.NotFound as exc:
             _log.info("source.not_found", bucket=bucket, code=exc.code)

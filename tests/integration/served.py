@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from flask import Flask
 from PIL import Image
 
 from irs import settings as settings_module
@@ -44,6 +45,7 @@ class Served:
     services: Any
     sent: list[Job]
     arrived: threading.Semaphore
+    app: Flask
 
     def request(self, method: str, path: str, body: bytes | None = None,
                 headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], str]:
@@ -107,7 +109,7 @@ def serving() -> Iterator[Callable[..., Served]]:
             thread.start()
             stack.callback(thread.join, 20)
             stack.callback(server.stop)
-            return Served(server, app.extensions["irs"], sent, arrived)
+            return Served(server, app.extensions["irs"], sent, arrived, app)
 
         yield start
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from flask import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -315,6 +316,41 @@ def test_a_client_that_never_hangs_up_is_hung_up_on(serve, monkeypatch):
     with served.connect(b"NONSENSE\r\n\r\n") as sock:
         assert answer_on(sock)[0] == 400
         until(lambda: not served.connections)
+
+
+def test_a_client_that_does_not_read_its_answer_frees_its_place(serve, monkeypatch):
+    monkeypatch.setattr("irs.web.connection.UNREAD", 0.1)
+    served = serve()
+    closed = threading.Event()
+
+    def endless() -> Response:
+        answer = Response(itertools.repeat(bytes(262_144)))
+        answer.call_on_close(closed.set)
+        return answer
+
+    served.app.add_url_rule("/endless", view_func=endless)
+    with served.connect(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n"):
+        assert closed.wait(15)
+        until(lambda: not served.connections)
+    assert served.metric('irs_connections_ended_total{reason="unread"}') == 1
+
+
+def test_who_reads_slowly_has_the_whole_answer(serve, monkeypatch):
+    monkeypatch.setattr("irs.web.connection.UNREAD", 1.5)
+    served = serve()
+    blocks, size = 100, 262_144
+    served.app.add_url_rule(
+        "/long", view_func=lambda: Response(itertools.repeat(bytes(size), blocks)))
+    with served.connect(b"GET /long HTTP/1.0\r\nHost: x\r\n\r\n") as sock:
+        had, looks = 0, 0
+        while data := sock.recv(8_388_608):
+            had += len(data)
+            if looks < 3 and had > looks * 8_000_000:
+                looks += 1
+                rounds = served.rounds
+                until(lambda before=rounds: served.rounds > before)
+        assert looks == 3
+    assert had > blocks * size
 
 
 def test_the_server_asks_the_network_whether_a_client_is_still_there(serve):

@@ -43,6 +43,12 @@ def test_what_is_written_is_read(out: Path) -> None:
     assert known(out) == {"a.jpg": True, ODD: True, "ü.jpg": True, undecodable: True, "bad.jpg": False}
 
 
+@pytest.mark.parametrize("name", ["a\nb.jpg", "a\rb.jpg", "\n", "a\r\nb.jpg", "a\r"])
+def test_a_name_with_an_end_of_line_is_one_row(out: Path, name: str) -> None:
+    fill(out, "a.jpg", name, "c.jpg")
+    assert known(out) == dict.fromkeys(["a.jpg", name, "c.jpg"], True)
+
+
 def test_the_columns(tmp_path: Path) -> None:
     out = tmp_path / "out.CSV"
     fill(out, ODD)

@@ -8,6 +8,7 @@ import pytest
 
 from irs import errors
 from irs.audit.pending import Pending
+from irs.audit.uploads import BATCH
 from irs.domain.jobs import Job
 from tests.unit.audit.auditkit import World, done, job
 
@@ -91,6 +92,19 @@ def test_an_adopted_id_is_sent_from_its_upload(world: World, pending: Pending) -
     (body,) = world.work.bodies()
     assert mine.key in body
     assert json.loads(json.loads(body)["body"])[1]["name"] == "Käse (1).png"
+
+
+def test_a_batch_s_image_that_somebody_asks_for_is_left_to_its_feeder(
+        world: World, pending: Pending) -> None:
+    mine = job()
+    world.inputs.put(mine.key, b"image", metadata={BATCH: job().id})
+    pending.adopt(mine.id)
+    turns(world, pending, 20 * AFTER)
+    assert (sent(world), len(pending)) == (0, 0)
+    pending.accepted(mine)  # this process is the feeder's
+    turns(world, pending, 5, messages=1)
+    turns(world, pending, AFTER + 10)
+    assert sent(world) == 1
 
 
 def test_an_adopted_id_without_an_upload_is_forgotten(world: World, pending: Pending) -> None:

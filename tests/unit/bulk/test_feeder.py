@@ -11,8 +11,9 @@ from irs import errors
 from irs.bulk import hold
 from irs.bulk.feeder import AT_ONCE, LEAST_PACK
 from irs.bulk.hold import TTL
+from irs.bulk.store import Batches
 from irs.domain import bulk, pacing
-from irs.domain.bulk import Phase
+from irs.domain.bulk import Batch, Phase
 from irs.domain.jobs import Status
 from irs.testing import FaultPlan
 from tests.processes import until
@@ -52,6 +53,14 @@ def test_a_fleet_that_does_nothing_is_given_no_more_than_it_can_hold() -> None:
     world.pass_(120, world.feeder(), step=0.5)
     most = 3 * world.settings.max_batch
     assert most - LEAST_PACK < len(world.queue) <= most
+
+
+@pytest.mark.parametrize("max_batch", [1, 2, 3])
+def test_a_window_smaller_than_a_pack_is_filled_all_the_same(max_batch: int) -> None:
+    world = World(rate=2, max_batch=max_batch)
+    batch_id = world.upload(12)
+    world.pass_(20, world.feeder())
+    assert world.batch(batch_id).phase is Phase.DONE
 
 
 def test_a_fleet_that_grows_is_kept_at_work() -> None:
@@ -100,6 +109,26 @@ def test_no_more_batches_at_once_than_can_be_written_down_and_the_others_in_thei
     world.pass_(20, feeder)
     assert all(world.batch(found).finished for found in ids)
     assert sorted(world.ended) == sorted(ids)
+
+
+def test_nothing_is_sent_that_the_record_does_not_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    for number in range(30):
+        world.theirs.put(f"a/{number:02}.png", picture())
+    batch_id, feeder = world.below("a/"), world.feeder()
+    replace = Batches.replace
+
+    def fails(batches: Batches, batch: Batch, etag: str) -> str:
+        if batch.total:
+            raise errors.Unreachable("timeout")
+        return replace(batches, batch, etag)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "replace", fails)
+        world.pass_(6, feeder)
+        assert (world.sends, world.batch(batch_id).total) == ([], 0)
+    world.pass_(20, feeder)
+    assert world.batch(batch_id).counts()["done"] == len(world.sends) == 30
 
 
 # -- crashes -------------------------------------------------------------------------------------

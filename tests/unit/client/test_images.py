@@ -123,6 +123,17 @@ def test_a_form_opens_one_file_at_a_time_and_knows_its_length(tmp_path: Path) ->
     assert b"\r\n\r\n" + b"1.jpg" * 10 + b"\r\n--" in data
 
 
+def test_of_many_it_is_said_which_cannot_be_read(tmp_path: Path) -> None:
+    there, absent = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    there.write_bytes(DATA)
+    with pytest.raises(Unreadable) as told:
+        images.form([there, absent])
+    assert str(told.value) == f"{absent}: No such file or directory"
+    with pytest.raises(Unreadable) as told:
+        images.form([there, tmp_path])
+    assert str(told.value) == f"{tmp_path} is a folder, not an image"
+
+
 def test_a_name_cannot_end_its_header(tmp_path: Path) -> None:
     odd = tmp_path / 'a"\r\nX: y.jpg'
     odd.write_bytes(b"x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def read(data: bytes, *, max_bytes: int = 1_000, max_files: int = 10, budget: in
     """Names, and bytes or the code of the refusal."""
     return [(name, found.code if isinstance(found, errors.Refused) else found)
             for name, found in archives.files(io.BytesIO(data), max_bytes=max_bytes, max_files=max_files,
-                                              budget=budget)]
+                                              budget=archives.Budget(left=budget))]
 
 
 def test_files_come_in_the_zip_s_order_without_folders_and_litter() -> None:
@@ -77,6 +78,28 @@ def test_all_files_together_have_a_budget() -> None:
     data = zipped(*((str(n), bytes([n]) * 900) for n in range(5)))
     assert [len(found) if isinstance(found, bytes) else found for _, found in read(data, budget=2_000)] == [
         900, 900, "too_large", "too_large", "too_large"]
+
+
+def test_what_is_damaged_has_its_part_of_the_budget() -> None:
+    data = zipped(("a", b"12" * 450), ("b", b"34" * 450), ("c", b"56" * 450), method=zipfile.ZIP_STORED)
+    data[data.index(b"1212")] = data[data.index(b"3434")] = 0
+    assert read(data, budget=2_000) == [("a", "undecodable"), ("b", "undecodable"), ("c", "too_large")]
+
+
+def test_no_more_is_unpacked_than_a_file_says_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = zipped(("bomb", bytes(500_000)), ("b", b"1"))
+    at = data.index(b"PK\x01\x02")
+    data[at + 24:at + 28] = struct.pack("<L", 10)
+    asked: list[int] = []
+    unpack = zipfile.ZipExtFile.read
+
+    def watched(file: zipfile.ZipExtFile, count: int = -1) -> bytes:
+        asked.append(count)
+        return unpack(file, count)
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", watched)
+    assert read(data, max_bytes=1_000_000, budget=1_000) == [("bomb", "undecodable"), ("b", b"1")]
+    assert max(asked) < 1_000
 
 
 def test_a_zip_in_the_zip_is_not_opened() -> None:
@@ -129,6 +152,34 @@ def test_a_directory_of_a_hundred_thousand_is_counted_and_not_read(offset: int) 
 def test_offsets_that_lead_nowhere_refuse_their_files() -> None:
     assert [code for _, code in read(_lie(16, 0xFFFFFFF)(zipped(("a", b"1"), ("b", b"2"))))] == [
         "unsupported_format"] * 2
+
+
+def test_a_file_may_be_larger_than_a_directory() -> None:
+    data = zipped(("a", b"12" * 100_000), method=zipfile.ZIP_STORED)
+    assert read(data, max_bytes=200_000, max_files=1, budget=200_000) == [("a", b"12" * 100_000)]
+
+
+def test_a_file_without_a_name_is_a_file() -> None:
+    data = bytes(zipped(("?", b"1"), ("b", b"2"))).replace(b"?", b"\0")  # which ends a name
+    assert read(bytearray(data)) == [("", b"1"), ("b", b"2")]
+
+
+@pytest.mark.parametrize("offset", [2**64 - 1, 2**64 - 2, 2**63, 2**63 - 1, 2**40])
+@pytest.mark.parametrize("spooled", [1, 1_000_000])
+def test_a_file_that_begins_nowhere_harms_no_other(offset: int, spooled: int) -> None:
+    data = zipped(("a", b"1"), ("b", b"2"))
+    at = data.rindex(b"PK\x01\x02")  # of b, whose offset is now in an extra field
+    name = at + 46
+    data[at + 42:at + 46] = b"\xff" * 4
+    data[at + 30:at + 32] = struct.pack("<H", 12)
+    data[name + 1:name + 1] = struct.pack("<HHQ", 1, 8, offset)
+    end = data.rindex(b"PK\x05\x06")
+    data[end + 12:end + 16] = struct.pack("<L", end - data.index(b"PK\x01\x02"))
+    with tempfile.SpooledTemporaryFile(spooled) as file:
+        file.write(data)
+        found = dict(archives.files(file, max_bytes=10, max_files=10, budget=archives.Budget(left=99)))
+    assert found["a"] == b"1"
+    assert isinstance(found["b"], errors.Undecodable)
 
 
 def _cut(data: bytearray) -> bytes:

@@ -88,6 +88,7 @@ def test_files_are_stored_and_answered_before_any_is_sent(service: Service) -> N
     ids = [bulk.member_id(body["id"], number) for number in range(3)]
     assert sorted(service.objects.stored) == sorted([f"{ids[0]}/a.jpg", f"{ids[1]}/b.jpg"])
     assert service.sent == []
+    assert service.objects.metadata(f"{ids[0]}/a.jpg") == {"name": "a.jpg", "batch": body["id"]}
 
 
 def test_a_batch_runs_to_its_end(service: Service) -> None:
@@ -115,14 +116,35 @@ def test_a_zip_is_taken_for_what_is_in_it_as_a_part_and_as_the_body(service: Ser
     assert [line["image"] for line in lines(service, body.headers["Location"])] == ["1.jpg", "2.jpg"]
 
 
+def test_what_zips_of_one_request_unpack_to_is_bounded_for_all_of_them(
+        service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("irs.web.archives.BUDGET", 0.1)  # 10,000 bytes
+    data = zipped(("a", bytes(4_000)))
+    answer = form(service, *((f"{n}.zip", data) for n in range(4)))
+    codes = [line["error"]["code"] for line in lines(service, answer.headers["Location"])]
+    assert codes == ["unsupported_format"] * 2 + ["too_large"] * 2
+
+
 def test_addresses_are_members_and_wrong_ones_refused_members(service: Service) -> None:
-    answer = named(service, {"images": ["s3://theirs/a/0.jpg", "s3://secret/x", 7]})
+    answer = named(service, {"images": ["s3://theirs/a/0.jpg", "s3://secret/x", "7"]})
     assert (answer.status_code, answer.json["source"], answer.json["total"]) == (202, "list", 3)
     feed(service)
     found = lines(service, answer.headers["Location"])
     assert [line["status"] for line in found] == ["done", "failed", "failed"]
     assert [line["source"] for line in found] == ["s3://theirs/a/0.jpg", "s3://secret/x", "7"]
     assert found[1]["error"]["code"] == "bucket_not_allowed"
+    (upload,) = service.objects.stored
+    assert service.objects.metadata(upload)["batch"] == answer.json["id"]
+
+
+def test_an_address_that_is_no_text_is_a_refused_member_and_can_be_told(service: Service) -> None:
+    answer = named(service, {"images": ["s3://theirs/a/0.jpg", "s3://theirs/\ud800.jpg", "\udfff"]})
+    assert (answer.status_code, answer.json["total"]) == (202, 3)
+    feed(service)
+    found = lines(service, answer.headers["Location"])
+    assert [(line["source"], line["status"]) for line in found] == [
+        ("s3://theirs/a/0.jpg", "done"), ("s3://theirs/?.jpg", "failed"), ("?", "failed")]
+    assert found[1]["error"] == {"code": "bad_request", "message": "the key is not Unicode text"}
 
 
 def test_an_address_above_many(service: Service) -> None:
@@ -147,7 +169,12 @@ REFUSALS = [
     ({"json": {"images": []}}, 400, "no_file"),
     ({"json": {"images": "s3://theirs/a/0.jpg"}}, 400, "bad_request"),
     ({"json": {"images": ["s3://theirs/a/0.jpg"] * 51}}, 413, "too_large"),
+    ({"json": {"images": ["s3://theirs/a/0.jpg", 7]}}, 400, "bad_request"),
+    ({"json": {"images": ["s3://theirs/a/0.jpg", None]}}, 400, "bad_request"),
     ({"json": {"s3": 7}}, 400, "bad_request"),
+    ({"json": {"s3": "s3://theirs/\ud800"}}, 400, "bad_request"),
+    ({"json": {"s3": "s3://\ud800/a"}}, 403, "bucket_not_allowed"),
+    ({"json": {"s3": "s3://theirs/" + "é" * 513}}, 400, "bad_request"),
     ({"json": {"s3": "theirs/a/"}}, 400, "bad_request"),
     ({"json": {"s3": "s3://"}}, 400, "bad_request"),
     ({"json": {"s3": "s3://secret/"}}, 403, "bucket_not_allowed"),
@@ -233,6 +260,15 @@ def test_a_key_of_another_request_is_refused(service: Service) -> None:
     assert keyed(service, "a b", ("a.jpg", picture())).status_code == 400
 
 
+def test_a_key_of_another_document_of_the_same_length_is_refused(service: Service) -> None:
+    first, again, other = (service.client.post(
+        "/v1/batches", json={"images": [f"s3://theirs/a/{n}.jpg"]}, headers={"Idempotency-Key": "x"})
+        for n in (0, 0, 1))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json["id"] == again.json["id"]
+    assert (other.status_code, other.json["code"]) == (409, errors.IdempotencyConflict.code)
+
+
 def test_a_repeat_after_a_failure_makes_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def put(*args: Any, **kwargs: Any) -> str:
         raise errors.Unreachable("timeout")
@@ -244,6 +280,25 @@ def test_a_repeat_after_a_failure_makes_it(service: Service, monkeypatch: pytest
     assert answer.status_code == 202
     feed(service)
     assert service.client.get(answer.headers["Location"]).json["counts"]["done"] == 1
+
+
+def test_what_is_refused_leaves_nothing_behind_with_a_key(service: Service, records: MemoryObjects) -> None:
+    answer = keyed(service, "x", *((f"{n}.jpg", picture()) for n in range(51)))
+    assert (answer.status_code, answer.json["code"]) == (413, "too_large")
+    assert service.objects.stored == {}
+    assert [key for key in records.stored if key.startswith(("fleet/", "batches/"))] == []
+
+
+def test_what_failed_is_left_to_the_repeat_that_may_be_arriving(
+        service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("irs.web.intake.Intake.finish", lambda intake: _unreachable())
+        assert keyed(service, "x", ("a.jpg", picture())).status_code == 503
+    assert len(service.objects.stored) == 1
+
+
+def _unreachable() -> int:
+    raise errors.Unreachable("timeout")
 
 
 # -- following -------------------------------------------------------------------------------------
