@@ -74,11 +74,12 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
                       SEND_FILE_MAX_AGE_DEFAULT=_STATIC_AGE, PROPAGATE_EXCEPTIONS=False)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
+    cloud = Cloud(settings, **ports)
     app.extensions[KEY] = _services(
-        app, settings, clock=clock, cloud=Cloud(settings, **ports),
+        app, settings, clock=clock, cloud=cloud,
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
-        look=look or functools.partial(stats.look, settings))
+        look=look or functools.partial(stats.look, settings, lambda: cloud.records))
     for module in (uploads, api, batches, direct, hooks, rekognition, stats, pages, health, metrics,
                    openapi, docs):
         app.register_blueprint(module.blueprint)

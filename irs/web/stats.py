@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response
 
-from irs import errors, log
-from irs.aws.objects import Objects
+from irs import log
 from irs.aws.queues import Depth, Queue
-from irs.domain import journal
+from irs.bulk.store import Records
 from irs.domain.jobs import stamp
 from irs.settings import Settings
-from irs.web import answers
+from irs.web import answers, fleet
 from irs.web.describing import describes
 from irs.web.services import Services, services
 
@@ -41,22 +39,11 @@ class Sight:
     decision: Mapping[str, Any] = field(default_factory=dict)
 
 
-def look(settings: Settings) -> Sight:
+def look(settings: Settings, records: Callable[[], Records]) -> Sight:
     """Ask SQS for the counts and S3 for the scaler's journal; raises `errors.CloudError`."""
-    return Sight(depth=Queue(settings, settings.input_queue).depth(), decision=_decision(settings))
-
-
-def _decision(settings: Settings) -> Mapping[str, Any]:
-    try:
-        raw = json.loads(Objects(settings, settings.output_bucket).get(journal.key(settings.cluster)))
-        return dict(raw.get("decision", {}))
-    except errors.NoBucket:
-        raise
-    except errors.NotFound:
-        return {}
-    except (ValueError, TypeError, AttributeError) as exc:
-        _log.warning("web.journal_unreadable", why=str(exc))
-        return {}
+    depth = Queue(settings, settings.input_queue).depth()
+    found = fleet.read(settings, records())
+    return Sight(depth=depth, decision=found.decision if found is not None else {})
 
 
 @blueprint.get("/stats")

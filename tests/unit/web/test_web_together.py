@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -111,8 +112,9 @@ def test_a_rekognition_call_leads_and_follows_nobody(service: Service) -> None:
     assert (answer.status_code, answer.json["status"]) == (200, "done")
 
 
-def test_an_object_that_changes_while_it_follows_is_another_image(
-        service: Service, theirs: MemoryObjects) -> None:
+@contextmanager
+def followed(service: Service, theirs: MemoryObjects) -> Iterator[tuple[Future[Any], Future[Any]]]:
+    """An upload that nobody works on, and an object of the same bytes that follows it."""
     theirs.put("a.jpg", GOOD)
     service.work = lambda job: None
     with ThreadPoolExecutor(2) as pool:
@@ -120,6 +122,12 @@ def test_an_object_that_changes_while_it_follows_is_another_image(
         assert service.arrived.wait(5)
         following = pool.submit(document, service, {"s3": "s3://theirs/a.jpg"}, Prefer="wait=5")
         until(lambda: cloud(service).reuse._followers)
+        yield lead, following
+
+
+def test_an_object_that_changes_while_it_follows_is_another_image(
+        service: Service, theirs: MemoryObjects) -> None:
+    with followed(service, theirs) as (lead, following):
         theirs.put("a.jpg", BAD)
         service.work = judged(service)
         assert service.client.delete(f"/v1/images/{service.sent[0].id}").status_code == 200
@@ -129,13 +137,7 @@ def test_an_object_that_changes_while_it_follows_is_another_image(
 
 def test_an_object_that_goes_while_it_follows_leaves_no_lead(
         service: Service, theirs: MemoryObjects) -> None:
-    theirs.put("a.jpg", GOOD)
-    service.work = lambda job: None
-    with ThreadPoolExecutor(2) as pool:
-        lead = pool.submit(raw, service, GOOD, Prefer="wait=5")
-        assert service.arrived.wait(5)
-        following = pool.submit(document, service, {"s3": "s3://theirs/a.jpg"}, Prefer="wait=5")
-        until(lambda: cloud(service).reuse._followers)
+    with followed(service, theirs) as (lead, following):
         theirs.delete("a.jpg")
         service.work = judged(service)
         service.client.delete(f"/v1/images/{service.sent[0].id}")
