@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from irs.domain import keys
+from irs.domain import keys, reading
 from irs.domain.jobs import Failure, stamp
 
 #: Members in one object of `chunk_key`.
@@ -91,7 +91,7 @@ def members(data: bytes) -> list[Member]:
     """The opposite; raises `ValueError` for anything that is no chunk."""
     try:
         return [Member(name=str(raw["name"]), source=raw.get("source"),
-                       error=Failure(**raw["error"]) if raw.get("error") else None)
+                       error=reading.record(Failure, raw["error"]) if raw.get("error") else None)
                 for raw in map(json.loads, data.decode().splitlines())]
     except (KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"not a chunk of members: {exc!r}") from exc

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from irs.domain import keys
+from irs import __version__
+from irs.domain import keys, reading
 
-#: Version of the result's JSON; a reader accepts this one and those before it.
+#: Version of the result's JSON; a reader accepts this one and those before it. Raised when a
+#: field changes its meaning, not when one is added: readers pass over what they do not know.
 SCHEMA = 1
 #: Codes of failures that the service is to blame for; those of images are in `irs.errors`.
 INPUT_MISSING, GAVE_UP, DEAD_LETTER = OWN_FAULT = ("input_missing", "gave_up", "dead_letter")
@@ -108,10 +110,11 @@ class Job:
     received: datetime
 
     @classmethod
-    def from_message(cls, job_id: str, key: str, *, name: str, received: str) -> Job:
+    def from_message(cls, job_id: str, key: str, *, name: str, received: str, **_newer: object) -> Job:
         """A job from a task's arguments; raises `ValueError` for what we did not send.
 
         The key must lie below the job's own id: a message cannot name another's upload.
+        Keyword arguments that a newer web tier may add are none of this version's.
         """
         canonical = keys.parse_id(job_id)
         if (not isinstance(key, str) or not key.startswith(f"{canonical}/")
@@ -143,6 +146,8 @@ class Result:
     times: Mapping[str, str] = field(default_factory=dict)
     #: the same bytes had been classified before, and this is what was said then
     reused: bool = False
+    #: of the service that made it; empty: one before results told it
+    service_version: str = __version__
 
     def __post_init__(self) -> None:
         if not self.status.final:
@@ -187,6 +192,8 @@ class Result:
                             "height": self.input.height, "sha256": self.input.sha256}
         if self.reused:
             out["reused"] = True
+        if self.service_version:
+            out["service_version"] = self.service_version
         out["attempts"] = self.attempts
         out["instance"] = self.instance
         out["times"] = dict(self.times)
@@ -217,11 +224,12 @@ class Result:
                                confidence=float(p["confidence"]))
                     for p in data.get("predictions", ())
                 ),
-                model=ModelInfo(**data["model"]) if data.get("model") else None,
-                input=InputInfo(**data["input"]) if data.get("input") else None,
-                error=Failure(**data["error"]) if data.get("error") else None,
+                model=reading.record(ModelInfo, data["model"]) if data.get("model") else None,
+                input=reading.record(InputInfo, data["input"]) if data.get("input") else None,
+                error=reading.record(Failure, data["error"]) if data.get("error") else None,
                 times=dict(data.get("times", {})),
                 reused=data.get("reused") is True,
+                service_version=str(data.get("service_version", "")),
             )
         except (KeyError, TypeError, AttributeError, OverflowError) as exc:
             raise ValueError(f"not a result: {exc!r}") from exc

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from irs.domain import reading
 from irs.domain.observing import moment, stamp
 
 How = Literal["terminate", "stop"]
@@ -100,9 +101,10 @@ class Journal:
             service = raw.get("service_seconds")
             return cls(
                 epoch=int(raw["epoch"]), holder=str(raw["holder"]), serial=int(raw["serial"]),
-                intents=tuple(Intent(**_dated(i, "since")) for i in raw.get("intents", ())),
-                leaving={str(k): Leave(**_dated(v, "since")) for k, v in raw.get("leaving", {}).items()},
-                fleet=tuple(Member(**_dated(m, "launched_at")) for m in raw.get("fleet", ())),
+                intents=tuple(reading.record(Intent, _dated(i, "since")) for i in raw.get("intents", ())),
+                leaving={str(k): reading.record(Leave, _dated(v, "since"))
+                         for k, v in raw.get("leaving", {}).items()},
+                fleet=tuple(reading.record(Member, _dated(m, "launched_at")) for m in raw.get("fleet", ())),
                 service_seconds=None if service is None else float(service),
                 boots=tuple(float(b) for b in raw.get("boots", ())),
                 decision=dict(raw.get("decision", {})))

@@ -64,6 +64,7 @@ class Result(Model):
     model: ModelInfo = may("Which model answered.")
     input: InputInfo = may("What was uploaded.")
     reused: bool = may("True: the same bytes were classified before, and this is that answer.")
+    service_version: str = may("The version of the service that made it.")
     attempts: int = Field(description="Deliveries of the job to a worker.", ge=0)
     instance: str = Field(description="The instance that did it; may be empty.")
     times: Times
@@ -74,7 +75,7 @@ class Result(Model):
         "predictions": [{"label": "tench", "index": 0, "confidence": 0.93}],
         "model": {"name": "efficientnet_lite0", "version": "sha256:579344248a93", "engine": "onnxruntime"},
         "input": {"format": "JPEG", "width": 500, "height": 375, "sha256": "9f86d081884c7d65…"},
-        "attempts": 1, "instance": "i-0abc",
+        "service_version": "0.1.0", "attempts": 1, "instance": "i-0abc",
         "times": {"received": "2026-11-22T21:30:00.123Z", "started": "2026-11-22T21:30:00.131Z",
                   "finished": "2026-11-22T21:30:00.170Z"}}]})
 

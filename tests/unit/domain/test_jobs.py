@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from irs import __version__
 from irs.domain import jobs
 from irs.domain.jobs import Failure, InputInfo, ModelInfo, Prediction, Result, Status
 
@@ -35,6 +36,7 @@ def test_the_json_is_the_contracts():
                         {"label": "goldfish", "index": 1, "confidence": 0.04}],
         "model": {"name": "efficientnet_lite0", "version": "sha256:0123456789ab", "engine": "onnxruntime"},
         "input": {"format": "JPEG", "width": 500, "height": 375, "sha256": "0" * 64},
+        "service_version": __version__,
         "attempts": 2, "instance": "i-0abc", "times": {"received": "2026-11-22T21:30:00.000Z"},
     }
 

@@ -1,0 +1,1 @@
+"""What versions have stored and sent, kept as they wrote it: see `make`."""
