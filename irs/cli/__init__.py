@@ -8,10 +8,22 @@ pydantic nor torch, and a test holds it to that.
 
 from __future__ import annotations
 
-from irs.cli import audit, batch, classify, completion, drill, model, results, simulate, stack, status
+from irs.cli import (
+    audit,
+    batch,
+    classify,
+    compare,
+    completion,
+    drill,
+    model,
+    results,
+    simulate,
+    stack,
+    status,
+)
 from irs.cli.base import CANNOT, FAILED, INTERRUPTED, cli
 
-__all__ = ["CANNOT", "FAILED", "INTERRUPTED", "audit", "batch", "classify", "cli", "completion",
+__all__ = ["CANNOT", "FAILED", "INTERRUPTED", "audit", "batch", "classify", "cli", "compare", "completion",
            "drill", "main", "model", "results", "simulate", "stack", "status"]
 
 

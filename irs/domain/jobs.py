@@ -70,6 +70,8 @@ class ModelInfo:
     version: str
     #: ``onnxruntime`` or ``torch``
     engine: str
+    #: on trial for a share of the images, see `irs.domain.canary`
+    canary: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,6 +189,8 @@ class Result:
         if self.model is not None:
             out["model"] = {"name": self.model.name, "version": self.model.version,
                             "engine": self.model.engine}
+            if self.model.canary:
+                out["model"]["canary"] = True
         if self.input is not None:
             out["input"] = {"format": self.input.format, "width": self.input.width,
                             "height": self.input.height, "sha256": self.input.sha256}

@@ -57,7 +57,7 @@ def index_key(key: str) -> str:
 
 def reusable(result: Result, sha256: str) -> bool:
     """Whether the result is one of these bytes by a model: a label, or a fault of the bytes."""
-    if result.model is None or result.reused:
+    if result.model is None or result.model.canary or result.reused:
         return False
     if result.input is not None and result.input.sha256 != sha256:
         return False

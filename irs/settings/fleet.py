@@ -19,6 +19,14 @@ class Model(BaseSettings):
     model_weights: str | None = None
     #: hex digest that the weights must have
     model_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    #: another model, on trial for a share of the images; unset: none
+    canary_model: str | None = Field(None, pattern=r"^[a-z0-9_]{1,64}$")
+    #: a local path or s3:// address; unset: the canary's own source
+    canary_weights: str | None = None
+    #: hex digest that the canary's weights must have
+    canary_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    #: of the images, 0 to 1
+    canary_share: float = Field(0.05, ge=0, le=1, allow_inf_nan=False)
     #: where exported models are kept
     model_dir: Path = Path(".irs/models")
     engine: Literal["auto", "onnxruntime", "torch"] = "auto"

@@ -30,6 +30,12 @@ class Settings(Logs, Local, Fleet, Model, Web, Metadata, Clockwork, Aws):
         extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True,
     )
 
+    def for_canary(self) -> Settings:
+        """The same with the canary's model in place of the fleet's; only where there is one."""
+        return self.model_copy(update={
+            "model": self.canary_model, "model_weights": self.canary_weights,
+            "model_sha256": self.canary_sha256})
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.min_instances > self.max_instances:
@@ -51,6 +57,9 @@ class Settings(Logs, Local, Fleet, Model, Web, Metadata, Clockwork, Aws):
             # An upload without a result is a job that is not done: asked for, it would be done again.
             raise ValueError(f"{PREFIX}KEEP_INPUTS must be set, and at most {PREFIX}KEEP_RESULTS "
                              f"({self.keep_results})")
+        if self.canary_model is None and (self.canary_weights or self.canary_sha256):
+            raise ValueError(f"{PREFIX}CANARY_WEIGHTS and {PREFIX}CANARY_SHA256 belong to "
+                             f"{PREFIX}CANARY_MODEL, which is not set")
         if self.spot and self.warm_pool:
             # EC2 stops a spot instance only under a persistent request, which restarts it by itself.
             raise ValueError(f"{PREFIX}SPOT and {PREFIX}WARM_POOL exclude each other")

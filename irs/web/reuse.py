@@ -132,7 +132,8 @@ class Reuse:
         with self._lock:
             asked = self._asked.get(result.id)
             new = reuse.fresh(result, now) and not result.reused
-            if new and result.model is not None:
+            # What is on trial says nothing about the model of the others.
+            if new and result.model is not None and not result.model.canary:
                 self._answers.heard(result.model, self._clock())
             keep = new and asked is not None and reuse.reusable(result, asked.sha256)
             if keep and asked is not None:

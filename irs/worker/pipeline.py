@@ -28,12 +28,12 @@ from irs.domain.jobs import (
     stamp,
 )
 from irs.model import engine as engines
-from irs.model.batcher import Batcher
 from irs.results.announce import Announcer
 from irs.results.store import ResultStore
 from irs.settings import Settings, load
-from irs.worker import identity, report
+from irs.worker import identity, models, report
 from irs.worker.decoding import Decoders
+from irs.worker.models import Models, Served
 from irs.worker.patience import Postponed
 from irs.worker.suspects import Killer, Suspects
 
@@ -50,12 +50,12 @@ class Pipeline:
     """Thread-safe: Celery calls `classify` from as many threads as tasks run at once."""
 
     def __init__(self, settings: Settings, engine: engines.Engine, *, instance: str,
-                 backlog: Callable[[], int] = lambda: 0, metrics: Metrics | None = None) -> None:
-        """``backlog()``: tasks that this worker has taken and not finished."""
+                 trial: engines.Engine | None = None, backlog: Callable[[], int] = lambda: 0,
+                 metrics: Metrics | None = None) -> None:
+        """``backlog()``: tasks that this worker has taken and not finished; ``trial``: a canary."""
         self.metrics = metrics
         self._stage = metrics.stage if metrics else _untimed
         self._settings = settings
-        self._engine = engine
         self._instance = instance
         self._limits = images.Limits(max_bytes=settings.max_image_bytes,
                                      max_pixels=settings.max_image_pixels)
@@ -66,9 +66,7 @@ class Pipeline:
         self._suspects = Suspects(Objects(settings, settings.output_bucket),
                                   receives=settings.max_receive_count)
         self._announcer = Announcer(settings, crowded=lambda: backlog() >= 2 * settings.max_batch)
-        self._batcher = Batcher(engine, max_batch=settings.max_batch,
-                                on_batch=metrics.batch if metrics else None)
-        self._batcher.start()
+        self._models = Models(settings, engine, trial, on_batch=metrics.batch if metrics else None)
         #: `time.monotonic` of the last task that began or ended
         self.last_activity = time.monotonic()
 
@@ -78,7 +76,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Finish what is in the engine, and say so."""
-        self._batcher.close()
+        self._models.close()
         self.announced()
 
     def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
@@ -92,7 +90,8 @@ class Pipeline:
         started = datetime.now(UTC)
         try:
             known = self._results.read(job.id) if attempt > 1 else None
-            result = known or self._store(self._outcome(job, attempt, started))
+            result = known or self._store(
+                self._outcome(job, attempt, started, self._models.choose(job.id, attempt)))
         except errors.CloudError as exc:
             # Without its result stored a job is not done, however often it was tried.
             _log.warning("job.postponed", id=job.id, attempt=attempt, why=str(exc))
@@ -112,19 +111,19 @@ class Pipeline:
             self.metrics.finished(stored.status)
         return stored
 
-    def _outcome(self, job: Job, attempt: int, started: datetime) -> Result:
+    def _outcome(self, job: Job, attempt: int, started: datetime, model: Served) -> Result:
         try:
             with self._suspects.company(job.id, attempt):
-                info, predictions = self._predict(job)
+                info, predictions = self._predict(job, model)
         except Killer:
-            return self._stand_back(job, attempt, started)
+            return self._stand_back(job, attempt, started, model)
         except errors.Refused as exc:
-            return self._failed(job, attempt, started, exc.code, str(exc))
+            return self._failed(job, attempt, started, exc.code, str(exc), model=model)
         except errors.NoBucket:
             raise
         except errors.NotFound:
             return self._failed(job, attempt, started, INPUT_MISSING,
-                                "the uploaded image is not in the input bucket")
+                                "the uploaded image is not in the input bucket", model=model)
         except errors.CloudError:
             raise
         except Exception as exc:
@@ -138,30 +137,30 @@ class Pipeline:
             _log.error("job.gave_up", id=job.id, attempt=attempt, why=repr(exc),
                        exc_info=not expected)
             return self._failed(job, attempt, started, GAVE_UP,
-                                f"could not be classified in {attempt} attempts")
+                                f"could not be classified in {attempt} attempts", model=model)
         return Result(
             id=job.id, image=job.image, status=Status.DONE, attempts=attempt,
-            instance=self._instance, predictions=predictions, model=self._engine.info,
+            instance=self._instance, predictions=predictions, model=model.info,
             input=info, times=_times(job, started))
 
-    def _stand_back(self, job: Job, attempt: int, started: datetime) -> Result:
+    def _stand_back(self, job: Job, attempt: int, started: datetime, model: Served) -> Result:
         """The job has ended a worker on its own: others first, and then a name for it."""
         if attempt < self._settings.max_receive_count:
             _log.warning("job.stands_back", id=job.id, attempt=attempt)
             raise Postponed("its worker ended while it ran alone")
         _log.error("job.gave_up", id=job.id, attempt=attempt, why="its worker ended while it ran alone")
-        return self._failed(job, attempt, started, GAVE_UP,
-                            f"could not be classified in {attempt} attempts, some of which were cut off")
+        return self._failed(job, attempt, started, GAVE_UP, model=model, message=(
+            f"could not be classified in {attempt} attempts, some of which were cut off"))
 
-    def _predict(self, job: Job) -> tuple[InputInfo, tuple[Prediction, ...]]:
+    def _predict(self, job: Job, model: Served) -> tuple[InputInfo, tuple[Prediction, ...]]:
         with self._stage("fetch"):
             data = self._inputs.get(job.key, max_bytes=self._limits.max_bytes)
         with self._stage("decode"):
             decoded = self._decoders.run(
-                lambda: images.decode(data, self._limits, self._engine.preprocess))
+                lambda: images.decode(data, self._limits, model.engine.preprocess))
         info = InputInfo(format=decoded.header.format, width=decoded.header.width,
                          height=decoded.header.height, sha256=hashlib.sha256(data).hexdigest())
-        future = self._batcher.submit(decoded.pixels)
+        future = model.batcher.submit(decoded.pixels)
         try:
             with self._stage("infer"):
                 return info, future.result(timeout=ENGINE_WAIT)
@@ -169,11 +168,11 @@ class Pipeline:
             future.cancel()
             raise errors.ModelError(f"no prediction within {ENGINE_WAIT:g} s") from None
 
-    def _failed(self, job: Job, attempt: int, started: datetime, code: str,
-                message: str) -> Result:
+    def _failed(self, job: Job, attempt: int, started: datetime, code: str, message: str, *,
+                model: Served) -> Result:
         return Result(
             id=job.id, image=job.image, status=Status.FAILED, attempts=attempt,
-            instance=self._instance, model=self._engine.info,
+            instance=self._instance, model=model.info,
             error=Failure(code=code, message=message), times=_times(job, started))
 
 
@@ -196,11 +195,16 @@ def current() -> Pipeline:
     with _building:
         if _current is None:
             settings = load()
+
+            def fetch(bucket: str, key: str) -> bytes:
+                return Objects(settings, bucket).get(key)
+
             began = time.monotonic()
-            engine = engines.load(settings, lambda bucket, key: Objects(settings, bucket).get(key))
+            engine = engines.load(settings, fetch)
             _log.info("model.ready", model=engine.info.name, version=engine.info.version,
                       engine=engine.info.engine, seconds=round(time.monotonic() - began, 2))
             _current = Pipeline(settings, engine, instance=identity.instance(), metrics=_metrics(settings),
+                                trial=models.trial(settings, fetch),
                                 backlog=lambda: len(worker_state.reserved_requests))
     return _current
 

@@ -23,6 +23,7 @@ class ModelInfo(Model):
     name: str = Field(description="Its name in the registry.")
     version: str = Field(description="`sha256:` and the first 12 hex digits of the model file's digest.")
     engine: str = Field(description="What ran it.")
+    canary: bool = may("True for a model that is on trial for a share of the images.")
 
 
 class InputInfo(Model):

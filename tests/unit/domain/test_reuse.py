@@ -41,6 +41,7 @@ def failed(code: str, *, model: ModelInfo | None = OLD) -> Result:
     (done(input=None), False),
     (done(model=None), False),
     (done(reused=True), False),
+    (done(model=dataclasses.replace(OLD, canary=True)), False),
     (failed("undecodable"), True),
     (failed("too_large"), True),
     (failed("unsupported_format"), True),

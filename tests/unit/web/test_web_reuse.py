@@ -16,7 +16,7 @@ import pytest
 
 from irs import errors
 from irs.domain import reuse as rules
-from irs.domain.jobs import Job, Result, Status, stamp
+from irs.domain.jobs import Job, ModelInfo, Result, Status, stamp
 from irs.testing import MemoryObjects
 from irs.web import reuse as reuse_module
 from irs.web import waiting
@@ -164,6 +164,19 @@ def test_a_new_model_is_asked_again(service: Service) -> None:
     post(service, "b.jpg", B)  # tells what the fleet runs now
     again = result(post(service, "a.jpg"))
     assert again["model"]["version"] == worker.version
+    assert len(service.sent) == 3
+
+
+def test_a_model_on_trial_neither_answers_again_nor_makes_the_others_forget(service: Service) -> None:
+    worker = Worker(service)
+    service.work = worker.result
+    post(service, "a.jpg")
+    service.work = lambda job: dataclasses.replace(worker.result(job), model=ModelInfo(
+        name="resnet18", version="sha256:0", engine="onnxruntime", canary=True))
+    assert result(post(service, "b.jpg", B))["model"]["canary"] is True
+    post(service, "c.jpg", B)
+    assert len(service.sent) == 3
+    assert result(post(service, "a.jpg"))["reused"] is True
     assert len(service.sent) == 3
 
 

@@ -209,6 +209,25 @@ def test_two_messages_of_one_job_have_one_result(world: World) -> None:
     assert world.pipeline.classify(job, attempt=1, reply_to=None) == first
 
 
+def test_what_breaks_a_model_on_trial_is_done_by_the_fleets(world: World) -> None:
+    trial = Engine()
+    trial.info = ModelInfo(name="trial", version="sha256:1", engine="none")
+    trial.error = RuntimeError("not even the first image")
+    settings = Settings.model_construct(**dict(SETTINGS) | {"canary_share": 1.0})
+    pipeline = Pipeline(settings, world.engine, instance="i-1", trial=trial)
+    job = world.job(png())
+    with pytest.raises(Postponed):
+        pipeline.classify(job, attempt=1, reply_to=None)
+    assert trial.images
+    result = pipeline.classify(job, attempt=2, reply_to=None)
+    assert (result.status, result.model) == (Status.DONE, world.engine.info)
+    trial.error = None
+    other = pipeline.classify(world.job(png()), attempt=1, reply_to=None)
+    pipeline.close()
+    assert other.as_dict()["model"] == {"name": "trial", "version": "sha256:1", "engine": "none",
+                                        "canary": True}
+
+
 @pytest.mark.parametrize("attempt", [1, 2, LAST])
 def test_a_cancelled_job_costs_no_inference_and_stays_cancelled(
         world: World, events: list[Any], attempt: int) -> None:
