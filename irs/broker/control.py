@@ -38,9 +38,12 @@ class ControlChannel(SQS.Channel):
         except errors.CloudError as exc:
             self._lost_control(exc, exchange)
 
-    def _queue_bind(self, *args: Any) -> None:
-        with translated("SNS topic"):
-            super()._queue_bind(*args)
+    def _queue_bind(self, exchange: str, *args: Any) -> None:
+        # kombu's also asks for the queue of every subscription of the topic, one call each: a
+        # fleet of n would make n of them at each start. `irs.broker.owned` does it, seldom.
+        if self._exchange_is_fanout(exchange):
+            with translated("SNS topic"):
+                self.fanout._get_or_create_topic(exchange)
 
     def _lost_control(self, exc: errors.CloudError, target: str) -> None:
         """A lost task is its sender's to know of; a worker must not stop for a lost reply."""

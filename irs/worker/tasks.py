@@ -10,9 +10,14 @@ from celery.exceptions import Reject
 from irs import log
 from irs.broker.envelope import RECEIVES_HEADER
 from irs.celery import app
-from irs.domain.jobs import Job
+from irs.domain.jobs import Job, Result
 from irs.domain.tasks import CLASSIFY
-from irs.worker import lifecycle, patience, pipeline
+from irs.worker import (
+    lifecycle,
+    panel,  # noqa: F401 - importing it is what registers its commands
+    patience,
+    pipeline,
+)
 from irs.worker.request import unlink
 
 _log = log.get("worker")
@@ -22,7 +27,7 @@ lifecycle.install()
 
 @app.task(name=CLASSIFY, bind=True, shared=False, Request="irs.worker.request:Request")
 def classify(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Classify one stored image; returns the announcement, for `celery events`.
+    """Classify one stored image; returns what became of it, for `celery events`.
 
     Takes what `Job.from_message` takes, and refuses anything else itself: Celery would
     answer a wrong argument with a traceback at each receive.
@@ -45,4 +50,14 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
             job, attempt=receives, reply_to=request.reply_to))
     except patience.Postponed as exc:
         raise Reject(str(exc), requeue=True) from None
-    return result.announcement()
+    return _gist(result)
+
+
+def _gist(result: Result) -> dict[str, Any]:
+    """What monitors may see of a result: no name of a user's file."""
+    gist: dict[str, Any] = {"id": result.id, "status": str(result.status), "attempts": result.attempts}
+    if result.predictions:
+        gist["label"] = result.label
+    if result.error is not None:
+        gist["error"] = result.error.code
+    return gist

@@ -62,7 +62,8 @@ def _classify() -> Any:
 
 def test_arguments_reach_the_pipeline_with_the_count_of_receives(around: Pipeline, task: Any) -> None:
     args, kwargs = GOOD
-    assert task.run(*args, **kwargs)["id"] == JOB
+    gist = task.run(*args, **kwargs)
+    assert gist == {"id": JOB, "status": "failed", "attempts": 1, "error": "x"}, "monitors see no more"
     ((job, attempt, reply_to),) = around.asked
     assert (job.id, job.key, job.image, attempt, reply_to) == (JOB, f"{JOB}/a.jpg", "a.jpg", 3, "q-web-1")
 
