@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import http.client
 import signal
 import socket
@@ -11,13 +12,18 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from irs.aws import clients, temporary
+from irs.broker import outbox
+from irs.broker.events import HEARTBEAT
 from irs.domain import tasks
+from irs.testing import proxy as proxying
+from irs.testing.proxy import Exchange
 from tests.integration.conftest import ROOT, Answer, Process, environment, until
 from tests.integration.test_broker import Bench, make_bench
 
@@ -227,3 +233,68 @@ def test_what_killed_monitors_leave_is_dropped_by_a_worker(
     assert worker.stop() == living.stop() == 0
     assert bench.control_queues() == []
     assert bench.subscriptions() == []
+
+
+class Counted:
+    """A worker of its own deployment, behind a proxy that takes down its calls to SQS and SNS."""
+
+    def __init__(self, bench: Bench, stack: ExitStack, *, queues: int, told: bool, **settings: str) -> None:
+        self.bench = bench
+        #: that it polls
+        self.queues = queues
+        #: whether it tells of itself
+        self.told = told
+        self._calls: list[str] = []
+        proxy = stack.enter_context(proxying.Proxy(bench.settings.aws_endpoint_url, heard=self._hear))
+        bench.worker("one", IRS_AWS_ENDPOINT_URL=proxy.endpoint, **settings)
+        self.begin()
+
+    def _hear(self, exchange: Exchange) -> None:
+        if exchange.call.service in ("sqs", "sns"):
+            self._calls.append(exchange.call.operation)
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._from, self._began = len(self._calls), time.monotonic()
+
+    def found(self) -> collections.Counter[str]:
+        """Calls by operation."""
+        return collections.Counter(self._calls[self._from:])
+
+    def settled(self) -> bool:
+        """Whether the start's own calls are over: two polls of each queue with nothing beside them."""
+        found = self.found()
+        if set(found) - {"ReceiveMessage", "Publish"}:
+            self.begin()
+        return found["ReceiveMessage"] >= 2 * self.queues
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+
+def test_what_a_worker_asks_of_sqs_and_sns_at_rest_and_at_work(make_bench: Callable[..., Bench]) -> None:
+    """A long poll a queue, a heartbeat each 20 s, and nothing beside them."""
+    with ExitStack() as stack:
+        workers = [
+            Counted(make_bench(), stack, queues=1, told=False, IRS_REMOTE_CONTROL="false"),
+            Counted(make_bench(), stack, queues=2, told=False),
+            Counted(make_bench(), stack, queues=2, told=True, IRS_TASK_EVENTS="true"),
+        ]
+        for worker in workers:
+            until(worker.settled, 30, "at rest")
+        for worker in workers:
+            worker.begin()
+        for worker in workers:
+            until(lambda worker=worker: worker.found()["ReceiveMessage"] >= 3 * worker.queues, 20, "polls")
+            found, elapsed = worker.found(), worker.elapsed()
+            # A poll lasts as long as it may: where one came back sooner, a minute would have more.
+            assert found.pop("ReceiveMessage") <= worker.queues * (
+                elapsed / worker.bench.settings.poll_wait + 1)
+            assert found.pop("Publish", 0) <= worker.told * (elapsed / HEARTBEAT + 1)
+            assert not found
+        # At work: what happens within a second is one publish, however many images it is of.
+        worker.begin()
+        ids = worker.bench.send(12)
+        until(lambda: worker.bench.all_done(ids), 20, "done")
+        until(lambda: worker.found()["Publish"], 10, "published")
+        assert worker.found()["Publish"] <= worker.elapsed() / outbox.LINGER + 2
