@@ -38,8 +38,11 @@ MONTH = 30 * 24 * 60
 #: Seconds after the start until which processes ask for tags, lists and each other.
 SETTLED = 25.0
 #: What must hold: calls a minute of an idle worker without remote control (a long poll of 20 s),
-#: with it (another) and with task events (and a heartbeat each 20 s); SNS calls an image of many.
-BUDGETS = {"remote control off": 3.0, "remote control": 6.0, "task events": 9.0, "sns_per_image": 0.1}
+#: with it (another) and with task events (and a heartbeat each 20 s).
+BUDGETS = {"remote control off": 3.0, "remote control": 6.0, "task events": 9.0}
+#: And publishes a second of a busy worker: one, and another for each hundred events, which are
+#: those of 33 images.
+PUBLISHES = 1.5
 
 _EVENTS = {"IRS_TASK_EVENTS": "true"}
 #: (name, the worker's settings, the monitor's arguments)
@@ -122,14 +125,16 @@ def at_work(tiers: Tiers, load: Load, options: argparse.Namespace) -> dict[str, 
             for kind, images, at_once in (
                     ("many", options.images, options.images), ("lone", options.lone, 1)):
                 counter.take()
+                began = time.monotonic()
                 for _ in range(0, images, at_once):
                     load.fill(at_once)
                     until(load.empty, 300, "the queue empty")
                     time.sleep(0 if at_once > 1 else 1.5)  # lone: none shares another's second
                 time.sleep(3)  # what is gathered goes after a second
                 counts = counter.take()
-                found[f"{name}, {kind}"] = {service: sum(
-                    n for (s, _), n in counts.items() if s == service) / images for service in PRICES}
+                found[f"{name}, {kind}"] = {"seconds": time.monotonic() - began, "images": images} | {
+                    service: sum(n for (s, _), n in counts.items() if s == service) / images
+                    for service in PRICES}
     return found
 
 
@@ -148,11 +153,12 @@ def broken(rest: dict[str, dict[str, dict[str, float]]], work: dict[str, dict[st
             # The window may hold the end of a poll of each queue, and a heartbeat, beyond its share.
             if found > budget + budget / 3 * 60 / seconds:
                 lines.append(f"{name}: {found:.1f} calls a minute of an idle worker; {budget:g} may be")
-    if (found := work["task events, many"]["sns"]) > BUDGETS["sns_per_image"]:
-        lines.append(f"{found:.2f} SNS calls an image; {BUDGETS['sns_per_image']} may be")
-    if (found := work["remote control, many"]["sns"]) or (found := work["remote control, lone"]["sns"]):
-        lines.append(f"{found:.2f} SNS calls an image without task events")
-    return lines
+    many = work["task events, many"]
+    found = many["sns"] * many["images"] / many["seconds"]
+    if found > (budget := PUBLISHES + many["images"] / many["seconds"] * 3 / 100):
+        lines.append(f"{found:.2f} publishes a second of a busy worker; {budget:.2f} may be")
+    return lines + [f"{name}: {calls['sns']:.2f} SNS calls an image without task events"
+                    for name, calls in work.items() if name.startswith("remote") and calls["sns"]]
 
 
 def main() -> int:
@@ -176,7 +182,7 @@ def main() -> int:
                   f" {month(calls):10.3f}   {', '.join(f'{w} {n:.1f}' for w, n in calls.items())}")
     print(f"{'calls of a worker an image':37} {'SNS':>6} {'SQS':>6} {'$ a million':>11}")
     for name, calls in work.items():
-        dollars = 1e6 * sum(n * PRICES[service] for service, n in calls.items())
+        dollars = 1e6 * sum(calls[service] * price for service, price in PRICES.items())
         print(f"{name:37} {calls['sns']:6.3f} {calls['sqs']:6.3f} {dollars:11.2f}")
     return verdict({"rest": rest, "work": work}, broken(rest, work, options.idle), options.json)
 
