@@ -94,7 +94,7 @@ class Channel(AskingChannel):
     # -- receiving -----------------------------------------------------------------------
     def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str,
                       *args: Any, **kwargs: Any) -> None:
-        with translated(f"SNS subscription of {queue}"):
+        with self._or_dropped(queue), translated(f"SNS subscription of {queue}"):
             self._subscribe_queue_to_fanout_exchange_if_required(queue)
         if no_ack:
             self._noack_queues.add(queue)

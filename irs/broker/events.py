@@ -7,25 +7,49 @@ format, which every reader of events understands.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from celery.app import events
-from celery.events import EventDispatcher
+from celery.events import EventDispatcher, EventReceiver
 from kombu import Connection, Producer
 
+from irs import errors, log
 from irs.broker.outbox import Outbox
 
 #: Seconds between two heartbeats, each a publish: as many as there are long polls of a queue
 #: at rest. A monitor calls a worker offline after two of these without one.
 HEARTBEAT = 20.0
+#: Seconds before a reader that could not listen tries again.
+PAUSE = 5.0
 #: Seconds that the end of a worker waits for its last events to go: its own "offline".
 GRACE = 3.0
 
+_log = log.get("broker")
+
 
 class Events(events.Events):
-    """``app.events``, with the dispatcher below."""
+    """``app.events``, with the dispatcher and the receiver below."""
 
     dispatcher_cls = "irs.broker.events:Dispatcher"
+    receiver_cls = "irs.broker.events:Receiver"
+
+
+class Receiver(EventReceiver):
+    """Celery's reader of events, which says why it cannot listen.
+
+    `celery events` tries again at once, for ever, and does not say what went wrong.
+    """
+
+    def consume(self, *args: Any, **given: Any) -> Iterator[Any]:
+        """Yield for each event and each look."""
+        try:
+            yield from super().consume(*args, **given)
+        except errors.CloudError as exc:
+            _log.warning("broker.not_listening", seconds=PAUSE, why=str(exc))
+            time.sleep(PAUSE)
+            raise
 
 
 class Dispatcher(EventDispatcher):

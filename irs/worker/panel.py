@@ -12,8 +12,11 @@ from celery.utils.sysinfo import load_average
 from celery.worker import state as worker_state
 from celery.worker.control import control_command
 
+from irs import log
 from irs.broker.events import HEARTBEAT
 from irs.settings import load
+
+_log = log.get("worker")
 
 
 @control_command()
@@ -46,4 +49,5 @@ def shutdown(state: Any, **_: Any) -> None:
     """Shutdown worker(s)."""
     # Celery's ends the loop at once: what runs finishes, and its message is never deleted. This
     # is the end that every other has, a drain. Commands are obeyed in the main thread.
+    _log.info("worker.told_to_end")
     signal.raise_signal(signal.SIGTERM)

@@ -23,7 +23,8 @@ from irs.broker import outbox
 from irs.broker.events import HEARTBEAT
 from irs.domain import tasks
 from irs.testing import proxy as proxying
-from irs.testing.proxy import Exchange
+from irs.testing.proxy import Answer as Refusal
+from irs.testing.proxy import ErrorCode, Exchange, Hang, Rule
 from tests.integration.conftest import ROOT, Answer, Process, environment, until
 from tests.integration.test_broker import Bench, make_bench
 
@@ -206,7 +207,9 @@ def test_flower_shows_workers_and_tasks_and_shuts_a_worker_down(
         assert "Traceback" not in each.output
     assert bench.control_queues() == []
     assert bench.subscriptions() == []
-    assert list(tmp_path.glob("flower*")), "what it saw is kept"
+    again = start(Flower, bench, "--persistent=true", f"--db={tmp_path / 'flower'}")
+    until(again.up, 30, "flower")
+    assert again.states() == {job_id: "SUCCESS"}, "what it saw is kept"
 
 
 def test_what_killed_monitors_leave_is_dropped_by_a_worker(
@@ -231,6 +234,42 @@ def test_what_killed_monitors_leave_is_dropped_by_a_worker(
     assert len(event_queues(bench)) == 1
     assert not set(left) & set(bench.control_queues())
     assert worker.stop() == living.stop() == 0
+    assert bench.control_queues() == []
+    assert bench.subscriptions() == []
+
+
+def test_a_fault_of_sns_stops_neither_a_worker_nor_a_monitor(
+        make_bench: Callable[..., Bench], tmp_path: Path) -> None:
+    bench = make_bench(task_events=True)
+    with proxying.Proxy(bench.settings.aws_endpoint_url) as proxy, ExitStack() as stack:
+        topic = f"{bench.settings.cluster}ev"
+        published = Rule(service="sns", operations={"Publish"}, target=topic, action=Hang())
+        hangs = proxy.add(published)
+        denied = proxy.add(Rule(service="sns", operations={"Subscribe"}, target=topic,
+                                action=Refusal(403, ErrorCode.DENIED)))
+        dump = Monitor(bench, tmp_path, "events", "--dump", IRS_AWS_ENDPOINT_URL=proxy.endpoint)
+        stack.callback(dump.popen.wait, 10)
+        stack.callback(dump.popen.kill)
+        worker = bench.worker("one", IRS_AWS_ENDPOINT_URL=proxy.endpoint)
+        # Whoever may not listen says why, and leaves no queue a try.
+        until(lambda: dump.said("broker.not_listening"), 30, "the refusal")
+        assert "AccessDenied" in dump.output
+        assert event_queues(bench) == []
+        # Whoever cannot tell works on.
+        until(lambda: hangs.fired, 20, "a publish")
+        ids = bench.send(3)
+        until(lambda: bench.all_done(ids), 20, "done")
+        denied.clear()
+        until(lambda: event_subscriptions(bench), 20, "listening")
+        hangs.clear()
+        (job_id,) = bench.send()
+        until(lambda: dumped(dump, f"task succeeded: {tasks.CLASSIFY}({job_id})"), 20, "told")
+        # And ends, though its last words go nowhere.
+        hangs = proxy.add(published)
+        assert worker.stop(20) == 0
+        assert hangs.fired
+        assert "Traceback" not in worker.output + dump.output
+        assert dump.stop() == 0
     assert bench.control_queues() == []
     assert bench.subscriptions() == []
 

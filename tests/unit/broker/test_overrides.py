@@ -18,7 +18,7 @@ import pytest
 from celery.app import events as app_events
 from celery.backends.base import BaseBackend
 from celery.concurrency import thread
-from celery.events import EventDispatcher
+from celery.events import EventDispatcher, EventReceiver
 from celery.worker import consumer, request
 from kombu import pidbox
 from kombu.transport import SQS
@@ -26,7 +26,7 @@ from kombu.transport import SQS
 from irs.broker.asking import AskingChannel
 from irs.broker.channel import Channel
 from irs.broker.control import ControlChannel
-from irs.broker.events import Dispatcher, Events
+from irs.broker.events import Dispatcher, Events, Receiver
 from irs.broker.mailbox import Mailbox
 from irs.broker.qos import QoS
 from irs.broker.transport import Transport
@@ -59,6 +59,7 @@ ORIGINALS: dict[str, str] = {
     "celery.worker.request.Request.info": "3c2e986f6780d19e",
     "celery.worker.request.Request.revoked": "5132788b1bc86f26",
     "celery.worker.request.Request.send_event": "75ec861e3f357ae9",
+    "kombu.mixins.ConsumerMixin.consume": "16b4ba15bf615823",
     "kombu.pidbox.Mailbox.oid": "db3f4202dcb2d441",
     "kombu.transport.SQS.Channel.__init__": "a74bf9f64cd5a266",
     "kombu.transport.SQS.Channel._delete": "dff293d11b680e83",
@@ -99,9 +100,9 @@ ORIGINALS: dict[str, str] = {
 
 PAIRS = ((Channel, SQS.Channel), (ControlChannel, SQS.Channel), (AskingChannel, SQS.Channel),
          (QoS, SQS.QoS), (Transport, SQS.Transport), (Consumer, consumer.Consumer),
-         (TaskPool, thread.TaskPool),
-         (ResultBackend, BaseBackend), (Request, request.Request), (Dispatcher, EventDispatcher),
-         (Events, app_events.Events), (Mailbox, pidbox.Mailbox))
+         (TaskPool, thread.TaskPool), (ResultBackend, BaseBackend), (Request, request.Request),
+         (Dispatcher, EventDispatcher), (Receiver, EventReceiver), (Events, app_events.Events),
+         (Mailbox, pidbox.Mailbox))
 
 
 def digest(original: Any) -> str:
