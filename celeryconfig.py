@@ -1,9 +1,10 @@
 """Celery's settings, each with its reason. Assignments only."""
 
-from irs.domain.tasks import CLASSIFY
-from irs.settings import load
+# With an underscore: `celery report` and Flower show every other name here as a setting.
+from irs.domain.tasks import CLASSIFY as _CLASSIFY
+from irs.settings import load as _load
 
-_settings = load()
+_settings = _load()
 
 # -- broker: SQS through our own transport --------------------------------------------------
 broker_url = "sqs://"
@@ -61,10 +62,11 @@ worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_cancel_long_running_tasks_on_connection_loss = False
 worker_enable_remote_control = _settings.remote_control
-worker_send_task_events = False
+# Each is part of an SNS publish: for those who look. How often is in `irs.broker.events`.
+worker_send_task_events = _settings.task_events
 # Two deployments in one account do not hear each other.
 control_exchange = _settings.cluster
 event_exchange = f"{_settings.cluster}ev"
 timezone = "UTC"
 enable_utc = True
-task_routes = {CLASSIFY: {"queue": _settings.input_queue}}
+task_routes = {_CLASSIFY: {"queue": _settings.input_queue}}

@@ -22,11 +22,8 @@ def main() -> int:
     except errors.IRSError as exc:
         print(f"irs: {exc}", file=sys.stderr)  # noqa: T201 - the operator's one line
         return 2
-    # Not through `celery worker`: its command line is a fifth of a start's imports. Mingle and
-    # gossip are for brokers with cheap broadcasts; heartbeats for event readers.
-    worker = app.Worker(
-        hostname=f"worker@{identity.instance()}", loglevel=settings.load().log_level,
-        without_mingle=True, without_gossip=True, without_heartbeat=True)
+    # Not through `celery worker`: its command line is a fifth of a start's imports.
+    worker = app.Worker(hostname=f"worker@{identity.instance()}", loglevel=settings.load().log_level)
     gc.freeze()
     gc.enable()
     worker.start()

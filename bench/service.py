@@ -117,24 +117,32 @@ class Tiers:
         """A web tier that is ready."""
         with bind(0) as free:
             port = free.getsockname()[1]
-        tier = self._start("web", "web_entry.py", url=f"http://{HOST}:{port}", IRS_PORT=str(port), **env)
+        tier = self._start("web", str(children.ROOT / "web_entry.py"), url=f"http://{HOST}:{port}",
+                           IRS_PORT=str(port), **env)
         until(lambda: lives(tier) and ready(tier.url), START, "web tier ready")
         return tier
 
     def worker(self, *, wait: bool = True, **env: str) -> Tier:
         """A worker; one that takes tasks, unless ``wait`` is false."""
-        tier = self._start("worker", "worker_entry.py", **env)
+        tier = self._start("worker", str(children.ROOT / "worker_entry.py"), **env)
         if wait:
             until(lambda: lives(tier) and "worker.ready" in tier.log(), START, "worker ready")
         return tier
 
-    def _start(self, name: str, script: str, *, url: str = "", **env: str) -> Tier:
+    def monitor(self, *arguments: str, ready: str, **env: str) -> Tier:
+        """``celery -A irs ARGUMENTS…``, once its log has ``ready``."""
+        tier = self._start("monitor", "-m", "celery", "-A", "irs", *arguments,
+                           PYTHONPATH=str(children.ROOT), **env)
+        until(lambda: lives(tier) and ready in tier.log(), START, "monitor ready")
+        return tier
+
+    def _start(self, name: str, *command: str, url: str = "", **env: str) -> Tier:
         number = len(self._tiers)
         fields = type(self.settings).model_fields
         given = settings_module.as_env(
             self.settings, *(n for n in fields if getattr(self.settings, n) != fields[n].default))
         child = children.spawn(
-            name, [sys.executable, str(children.ROOT / script)], cwd=self._directory,
+            name, [sys.executable, *command], cwd=self._directory,
             log=self._directory / f"{name}-{number}.log", env=children.base_env() | given | env)
         tier = Tier(child, url)
         self._tiers.append(tier)

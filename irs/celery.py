@@ -16,5 +16,6 @@ except errors.SettingsError as exc:
     sys.stderr.write(f"irs: {exc}\n")
     sys.exit(2)
 
-app = Celery("irs")
+# By name: only who sends events, or asks workers, imports these.
+app = Celery("irs", events="irs.broker.events:Events", control="irs.broker.mailbox:Control")
 app.config_from_object("celeryconfig")

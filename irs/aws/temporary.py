@@ -7,7 +7,7 @@ last seen as a tag, renewed by `touch`, and any process may `sweep` those not se
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from irs import errors, log
 from irs.aws import clients
@@ -53,19 +53,38 @@ def urls(settings: Settings, prefix: str) -> list[str]:
 
 def sweep(settings: Settings, prefix: str) -> list[str]:
     """Drop the temporary queues below ``prefix`` whose owner is gone; returns their names."""
-    sqs = clients.client(settings, "sqs")
     dropped = []
     for url in urls(settings, prefix):
         name = url.rsplit("/", 1)[-1]
-        try:
-            with translated(f"SQS tags of {name}"):
-                found = sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
-        except errors.NotFound:
-            continue
-        seen = found.get(SEEN_TAG, "")
-        if seen.isdigit() and time.time() - int(seen) > GONE_AFTER:
+        if _left(settings, url, name):
             Queue(settings, name, url=url).drop()
             dropped.append(name)
     if dropped:
         _log.info("queues.swept", names=dropped)
     return dropped
+
+
+def foremost(settings: Settings, prefix: str, own: Collection[str]) -> bool:
+    """Whether no other process's queue below ``prefix`` comes before all of ``own``, by name.
+
+    Of many processes the foremost sweeps: if each did, a fleet of n would ask n times for the
+    tags of n queues. Queues whose owner is gone do not count.
+    """
+    for url in sorted(urls(settings, prefix)):
+        name = url.rsplit("/", 1)[-1]
+        if name in own:
+            return True
+        if not _left(settings, url, name):
+            return False
+    return True
+
+
+def _left(settings: Settings, url: str, name: str) -> bool:
+    """Whether its owner has not been seen for long; not where it has no mark, or is gone itself."""
+    try:
+        with translated(f"SQS tags of {name}"):
+            found = clients.client(settings, "sqs").list_queue_tags(QueueUrl=url).get("Tags", {})
+    except errors.NotFound:
+        return False
+    seen = found.get(SEEN_TAG, "")
+    return seen.isdigit() and time.time() - int(seen) > GONE_AFTER

@@ -3,17 +3,15 @@
 Kept from kombu: the message envelope, delays, the SNS fan-out. Replaced: finding queues
 (GetQueueUrl once, no ListQueues), receiving (a thread with timeouts, `irs.broker.receiver`),
 settling (batches, `irs.broker.settle`), sending (shared batches), and what kept remote
-control from working (`irs.broker.control`).
+control and monitors from working (`irs.broker.control`, `irs.broker.asking`).
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import math
 import threading
 from collections.abc import Iterator
-from queue import Empty
 from typing import Any
 
 from kombu.transport import virtual
@@ -24,14 +22,14 @@ from irs.aws import clients
 from irs.aws.faults import translated
 from irs.aws.queues import BATCH, Message, Queue
 from irs.broker import envelope, names, owned, shared
-from irs.broker.control import ControlChannel
+from irs.broker.asking import AskingChannel
 from irs.broker.qos import QoS
 from irs.broker.receiver import Heartbeat, Receiver
 
 _log = log.get("broker")
 
 
-class Channel(ControlChannel):
+class Channel(AskingChannel):
     """A channel over `irs.aws`; every process shares its clients and queue URLs."""
 
     QoS = QoS
@@ -96,12 +94,14 @@ class Channel(ControlChannel):
     # -- receiving -----------------------------------------------------------------------
     def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str,
                       *args: Any, **kwargs: Any) -> None:
-        with translated(f"SNS subscription of {queue}"):
+        with self._or_dropped(queue), translated(f"SNS subscription of {queue}"):
             self._subscribe_queue_to_fanout_exchange_if_required(queue)
         if no_ack:
             self._noack_queues.add(queue)
         virtual.Channel.basic_consume(self, queue, no_ack, callback, consumer_tag)
-        if self.hub is not None and queue not in self._receivers:
+        if self.hub is None:
+            self._asks(queue)
+        elif queue not in self._receivers:
             self._start(queue, no_ack)
 
     def _start(self, queue: str, no_ack: bool) -> None:
@@ -192,32 +192,6 @@ class Channel(ControlChannel):
         """Visible again after a pause that doubles with each receive."""
         pause = min(2 ** min(receives, 10), self.settings.visibility_timeout)
         shared.settler().release(source, receipt, pause)
-
-    def _poll(self, cycle: Any, callback: Any, timeout: float | None = None) -> Any:
-        # kombu's drops the timeout, and a client's question would last a whole long poll.
-        return cycle.get(callback, timeout=timeout)
-
-    def _get_bulk(self, queue: str, callback: Any = None, timeout: float | None = None,
-                  **kwargs: Any) -> None:
-        """One receive without a main loop, for `celery inspect` and other clients."""
-        source = self.queue(queue)
-        wait = self.settings.poll_wait if timeout is None else max(1, math.ceil(timeout))
-        messages = source.receive(max(1, min(self._room(), BATCH)), wait=wait)
-        if not messages:
-            raise Empty
-        if queue in self._noack_queues:
-            source.delete_batch([m.receipt for m in messages])
-        for message in messages:
-            self.connection._deliver(envelope.read(message, source), queue)
-
-    def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
-        source = self.queue(queue)
-        messages = source.receive(1, wait=1)
-        if not messages:
-            raise Empty
-        if queue in self._noack_queues:
-            source.delete_batch([messages[0].receipt])
-        return envelope.read(messages[0], source)
 
     # -- settling ------------------------------------------------------------------------
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from amqp.protocol import queue_declare_ok_t
@@ -38,9 +39,25 @@ class ControlChannel(SQS.Channel):
         except errors.CloudError as exc:
             self._lost_control(exc, exchange)
 
-    def _queue_bind(self, *args: Any) -> None:
-        with translated("SNS topic"):
-            super()._queue_bind(*args)
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: Any, queue: str) -> None:
+        # kombu's also asks for the queue of every subscription of the topic, one call each: a
+        # fleet of n would make n of them at each start. `irs.broker.owned` does it, seldom.
+        if self._exchange_is_fanout(exchange):
+            with self._or_dropped(queue), translated("SNS topic"):
+                self.fanout._get_or_create_topic(exchange)
+
+    @contextlib.contextmanager
+    def _or_dropped(self, queue: str) -> Iterator[None]:
+        """Drop a client's queue that cannot be subscribed: it tries again with another, for ever."""
+        try:
+            yield
+        except errors.CloudError:
+            if self.hub is None:
+                try:
+                    owned.registry(self.settings).drop(self.queue(queue))
+                except errors.CloudError as exc:
+                    _log.info("broker.control_left", why=str(exc))
+            raise
 
     def _lost_control(self, exc: errors.CloudError, target: str) -> None:
         """A lost task is its sender's to know of; a worker must not stop for a lost reply."""

@@ -13,7 +13,7 @@ LONGEST = 80
 #: Tells this process's control queue from that of an earlier worker of the same name, whose
 #: commands are not for this one and whose name SQS holds back for 60 s after its deletion.
 #: Nobody else needs to know the name: commands reach the queue through its subscription.
-_PROCESS = uuid.uuid4().hex[:8]
+PROCESS = uuid.uuid4().hex[:8]
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -31,7 +31,7 @@ def sqs_name(settings: Settings, name: str) -> str:
     if name in (settings.input_queue, settings.output_queue, settings.dead_letter_queue):
         return name
     if name.endswith(".pidbox") and "@" in name and ".reply." not in name:
-        name = f"{name}-{_PROCESS}"
+        name = f"{name}-{PROCESS}"
     legal = control_prefix(settings) + _ILLEGAL.sub("_", name)
     if len(legal) <= LONGEST:
         return legal

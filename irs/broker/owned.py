@@ -7,14 +7,17 @@ import threading
 from collections.abc import Iterable
 
 from irs import errors, log
-from irs.aws import clients, temporary
+from irs.aws import clients, temporary, topics
 from irs.aws.faults import translated
 from irs.aws.queues import Queue
 from irs.broker.names import control_prefix
 from irs.settings import Settings
 
-#: Seconds that a control message lives (SQS's least): nobody waits longer for a ping.
+#: Seconds that a control message lives (SQS's least): nobody waits longer for a ping, and
+#: what a monitor does not fetch because it is stopped does not pile up.
 RETENTION = 60
+#: Seconds that a received one stays hidden: it is not to be heard twice, deleted or not.
+HIDDEN = 2 * RETENTION
 
 _log = log.get("broker")
 
@@ -31,7 +34,8 @@ class Registry:
 
     def create(self, queue: Queue) -> Queue:
         """Make ``queue`` and own it."""
-        queue.create({"MessageRetentionPeriod": str(RETENTION)}, temporary.tags(self._settings))
+        queue.create({"MessageRetentionPeriod": str(RETENTION), "VisibilityTimeout": str(HIDDEN)},
+                     temporary.tags(self._settings))
         with self._lock:
             first = not self._queues
             self._queues[queue.name] = queue
@@ -72,18 +76,24 @@ class Registry:
             clients.client(self._settings, "sns").unsubscribe(SubscriptionArn=arn)
 
     def _keep(self) -> None:
-        """Sweep once what others left, then renew our own marks."""
+        """Renew our own marks, and sweep what others left if we are who sweeps."""
         while True:
+            with self._lock:
+                queues = list(self._queues.values())
             try:
-                temporary.sweep(self._settings, control_prefix(self._settings))
-                with self._lock:
-                    queues = list(self._queues.values())
                 for queue in queues:
                     temporary.touch(self._settings, queue)
+                self._sweep({queue.name for queue in queues})
             except errors.CloudError as exc:
                 _log.info("broker.touch_failed", why=str(exc))
             if self._stopping.wait(temporary.TOUCH_EVERY):
                 return
+
+    def _sweep(self, own: set[str]) -> None:
+        prefix = control_prefix(self._settings)
+        if temporary.foremost(self._settings, prefix, own):
+            temporary.sweep(self._settings, prefix)
+            topics.sweep(self._settings, prefix)
 
 
 @functools.lru_cache(maxsize=8)

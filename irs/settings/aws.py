@@ -55,6 +55,8 @@ class Clockwork(BaseSettings):
     poll_wait: int = Field(20, ge=1, le=20)
     #: remote control and events over SNS
     remote_control: bool = True
+    #: heartbeats and task events over SNS, for `celery events` and Flower
+    task_events: bool = False
 
 
 class Metadata(BaseSettings):

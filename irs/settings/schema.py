@@ -63,6 +63,8 @@ class Settings(Logs, Local, Fleet, Model, Web, Metadata, Clockwork, Aws):
         if self.spot and self.warm_pool:
             # EC2 stops a spot instance only under a persistent request, which restarts it by itself.
             raise ValueError(f"{PREFIX}SPOT and {PREFIX}WARM_POOL exclude each other")
+        if self.task_events and not self.remote_control:
+            raise ValueError(f"{PREFIX}TASK_EVENTS needs {PREFIX}REMOTE_CONTROL: both go over SNS")
         if self.require_api_keys and self.api_keys is None:
             raise ValueError(f"{PREFIX}REQUIRE_API_KEYS is set and {PREFIX}API_KEYS is not: "
                              f"give {PREFIX}API_KEYS=name:secret")

@@ -1,4 +1,4 @@
-"""Celery's consumer: what it cannot read goes to the dead-letter queue, in one line of log."""
+"""Celery's consumer: no broadcasts of its own, and what it cannot read is a dead letter."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from celery.worker import consumer
 
 from irs import log
+from irs.broker.events import HEARTBEAT
+from irs.settings import load
 
 _log = log.get("worker")
 _errors = logging.getLogger("irs.broker")
@@ -19,7 +21,17 @@ class Consumer(consumer.Consumer):
     Celery deletes a message whose body it cannot decode and logs every other misfit with
     its body, which names a user's file, and a traceback. Here each is left to the redrive
     policy: a person finds it, whole, in the dead-letter queue.
+
+    What it tells and asks others of itself is the settings' to say, however the worker was
+    started. Mingle and gossip are for brokers with cheap broadcasts; heartbeats are for
+    readers of events.
     """
+
+    def __init__(self, *args: Any, worker_options: Any = None, **given: Any) -> None:
+        told = load().task_events
+        options = {**(worker_options or {}), "without_mingle": True, "without_gossip": True,
+                   "without_heartbeat": not told, "heartbeat_interval": HEARTBEAT}
+        super().__init__(*args, **{**given, "task_events": told}, worker_options=options)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """The body is not JSON, or not of a type that is accepted."""

@@ -27,6 +27,21 @@ class Request(request.Request):
         # Another name for the log, chosen by the sender.
         self._request_dict.pop("shadow", None)
         self.name = self._type
+        # What events, Celery's log and `inspect` show of the arguments: the second of ours is
+        # a key that ends in a user's file name, and so does one of the others.
+        self._argsrepr = self._request_dict["argsrepr"] = f"({self.id!r}, …)"
+        self._kwargsrepr = self._request_dict["kwargsrepr"] = "{…}"
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """Never the arguments themselves, whoever asks."""
+        return super().info(safe=True)
+
+    def send_event(self, type: str, **fields: Any) -> None:
+        """Of what a task raised the type alone: a fault's text may name an object's key."""
+        if "exception" in fields:
+            fields["exception"] = str(fields["exception"]).partition("(")[0][:_LONGEST_ID]
+            fields["traceback"] = None
+        super().send_event(type, **fields)
 
     def revoked(self) -> bool:
         """Never: Celery would delete the message of a revoked task, which then has no result.

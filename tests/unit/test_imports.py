@@ -37,7 +37,7 @@ LIGHT = {
     ),
     "web": (
         "import web_entry",
-        ("torch", "torchvision", "onnxruntime", "numpy", "irs.model", "irs.worker"),
+        ("flower", "tornado", "torch", "torchvision", "onnxruntime", "numpy", "irs.model", "irs.worker"),
     ),
     "web package": (
         "import irs.web.app",
@@ -55,7 +55,7 @@ LIGHT = {
     "worker": (
         # The tasks as Celery loads them; which engine runs is decided when a model is loaded.
         "import irs.worker.tasks",
-        ("torch", "torchvision", "flask"),
+        ("torch", "torchvision", "flask", "flower", "tornado"),
     ),
     "onnx engine": (
         "import irs.model.engine, irs.model.engine_onnx",

@@ -45,7 +45,7 @@ def test_a_workers_own_queue_differs_by_process_and_nothing_else_does(
                 for name in ("worker@a.k.pidbox", "k.pidbox", "id.reply.k.pidbox")]
 
     here = all_three()
-    monkeypatch.setattr(names, "_PROCESS", "another1")
+    monkeypatch.setattr(names, "PROCESS", "another1")
     there = all_three()
     assert here[0] != there[0]
     # The exchange, and the queue that a client made and a worker answers on.

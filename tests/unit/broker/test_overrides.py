@@ -15,18 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery.app import events as app_events
 from celery.backends.base import BaseBackend
 from celery.concurrency import thread
-from celery.worker import consumer
+from celery.events import EventDispatcher, EventReceiver
+from celery.worker import consumer, request
+from kombu import pidbox
 from kombu.transport import SQS
 
+from irs.broker.asking import AskingChannel
 from irs.broker.channel import Channel
 from irs.broker.control import ControlChannel
+from irs.broker.events import Dispatcher, Events, Receiver
+from irs.broker.mailbox import Mailbox
 from irs.broker.qos import QoS
 from irs.broker.transport import Transport
 from irs.results.backend import ResultBackend
 from irs.worker.consumer import Consumer
 from irs.worker.pool import TaskPool
+from irs.worker.request import Request
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,10 +46,21 @@ ORIGINALS: dict[str, str] = {
     "celery.backends.base.Backend.__init__": "cdf88d682b86e317",
     "celery.backends.base.Backend._forget": "86452db41a3d3a42",
     "celery.concurrency.thread.TaskPool.on_apply": "5b5ead7fb32e4e6d",
+    "celery.events.dispatcher.EventDispatcher.__init__": "5cc6b0f6bac2d68b",
+    "celery.events.dispatcher.EventDispatcher._publish": "70b7053ff73568e9",
+    "celery.events.dispatcher.EventDispatcher.close": "f011a2f8b8ddcb0c",
+    "celery.events.dispatcher.EventDispatcher.enable": "8a9b1306e830e439",
+    "celery.worker.consumer.consumer.Consumer.__init__": "c27ca6ec2d4bbfe4",
     "celery.worker.consumer.consumer.Consumer.on_decode_error": "e3538c586a7ffa75",
     "celery.worker.consumer.consumer.Consumer.on_invalid_task": "9893e7a4eee33a33",
     "celery.worker.consumer.consumer.Consumer.on_unknown_message": "213bd3ee55cb5ca6",
     "celery.worker.consumer.consumer.Consumer.on_unknown_task": "35e6cbe564947a25",
+    "celery.worker.request.Request.__init__": "efdf47149cde3635",
+    "celery.worker.request.Request.info": "3c2e986f6780d19e",
+    "celery.worker.request.Request.revoked": "5132788b1bc86f26",
+    "celery.worker.request.Request.send_event": "75ec861e3f357ae9",
+    "kombu.mixins.ConsumerMixin.consume": "16b4ba15bf615823",
+    "kombu.pidbox.Mailbox.oid": "db3f4202dcb2d441",
     "kombu.transport.SQS.Channel.__init__": "a74bf9f64cd5a266",
     "kombu.transport.SQS.Channel._delete": "dff293d11b680e83",
     "kombu.transport.SQS.Channel._get": "7840f251d1f057f2",
@@ -80,9 +98,11 @@ ORIGINALS: dict[str, str] = {
     "kombu.transport.virtual.base.QoS.restore_unacked_once": "c81f3d0fb29b9599",
 }
 
-PAIRS = ((Channel, SQS.Channel), (ControlChannel, SQS.Channel), (QoS, SQS.QoS),
-         (Transport, SQS.Transport), (Consumer, consumer.Consumer), (TaskPool, thread.TaskPool),
-         (ResultBackend, BaseBackend))
+PAIRS = ((Channel, SQS.Channel), (ControlChannel, SQS.Channel), (AskingChannel, SQS.Channel),
+         (QoS, SQS.QoS), (Transport, SQS.Transport), (Consumer, consumer.Consumer),
+         (TaskPool, thread.TaskPool), (ResultBackend, BaseBackend), (Request, request.Request),
+         (Dispatcher, EventDispatcher), (Receiver, EventReceiver), (Events, app_events.Events),
+         (Mailbox, pidbox.Mailbox))
 
 
 def digest(original: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,6 +64,26 @@ def test_a_revoked_task_runs_all_the_same(app: Any) -> None:
 
 def test_the_task_uses_it(app: Any) -> None:
     assert app.tasks[CLASSIFY].Request == "irs.worker.request:Request"
+
+
+def test_nothing_that_watches_is_shown_arguments_or_a_fault_s_text(app: Any) -> None:
+    sent: list[tuple[str, dict[str, Any]]] = []
+    request = Request(
+        message({"id": JOB, "task": CLASSIFY, "argsrepr": "secret.jpg", "kwargsrepr": "secret.jpg"},
+                [[JOB, f"{JOB}/secret.jpg"], {"name": "secret.jpg"}, {}]),
+        app=app, task=app.tasks[CLASSIFY],
+        eventer=SimpleNamespace(enabled=True, send=lambda kind, **fields: sent.append((kind, fields))))
+    for safe in (True, False):
+        shown = request.info(safe=safe)
+        assert shown["id"] == JOB
+        assert JOB in shown["args"]
+        assert "secret" not in str(shown)
+    assert "secret" not in repr(request) + str(request)
+    request.send_event("task-failed", exception=f"NotFound('no s3://b/{JOB}/secret.jpg')",
+                       traceback="… secret.jpg")
+    request.send_event("task-started")
+    assert sent == [("task-failed", {"uuid": JOB, "exception": "NotFound", "traceback": None}),
+                    ("task-started", {"uuid": JOB})]
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -1,0 +1,59 @@
+"""SNS topics of this deployment, and subscriptions whose queue is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from irs import errors, log
+from irs.aws import clients, temporary
+from irs.aws.faults import translated
+from irs.aws.queues import Queue
+from irs.settings import Settings
+
+_log = log.get("queues")
+
+
+def subscriptions(settings: Settings, prefix: str) -> Iterator[tuple[str, str]]:
+    """(ARN, queue) of each SQS subscription of the topics whose names begin with ``prefix``."""
+    sns = clients.client(settings, "sns")
+    with translated(f"SNS subscriptions of {prefix}*"):
+        for topic in _pages(sns, "list_topics", "Topics"):
+            arn = topic["TopicArn"]
+            if not arn.rpartition(":")[2].startswith(prefix):
+                continue
+            for found in _pages(sns, "list_subscriptions_by_topic", "Subscriptions", TopicArn=arn):
+                if found["Protocol"] == "sqs":
+                    yield found["SubscriptionArn"], found["Endpoint"].rpartition(":")[2]
+
+
+def sweep(settings: Settings, prefix: str) -> list[str]:
+    """Drop the subscriptions below ``prefix`` of queues that are not there; returns their ARNs.
+
+    A process subscribes a queue that it has made, so one that is not there will not come.
+    """
+    there = {url.rsplit("/", 1)[-1] for url in temporary.urls(settings, prefix)}
+    dropped = []
+    for arn, queue in subscriptions(settings, prefix):
+        # A queue is listed up to a minute after it was made; asked for by name, at once.
+        if queue not in there and _gone(settings, queue):
+            with translated(f"SNS unsubscribe of {queue}"):
+                clients.client(settings, "sns").unsubscribe(SubscriptionArn=arn)
+            dropped.append(arn)
+    if dropped:
+        _log.info("queues.unsubscribed", arns=dropped)
+    return dropped
+
+
+def _gone(settings: Settings, name: str) -> bool:
+    queue = Queue(settings, name)
+    queue.forget_url()
+    try:
+        return not queue.url
+    except errors.NotFound:
+        return True
+
+
+def _pages(client: Any, operation: str, field: str, **given: str) -> Iterator[dict[str, Any]]:
+    for page in client.get_paginator(operation).paginate(**given):
+        yield from page.get(field, ())
