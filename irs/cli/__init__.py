@@ -8,11 +8,23 @@ pydantic nor torch, and a test holds it to that.
 
 from __future__ import annotations
 
-from irs.cli import audit, batch, classify, completion, drill, model, results, simulate, stack, status
+from irs.cli import (
+    audit,
+    batch,
+    classify,
+    completion,
+    drill,
+    health,
+    model,
+    results,
+    simulate,
+    stack,
+    status,
+)
 from irs.cli.base import CANNOT, FAILED, INTERRUPTED, cli
 
 __all__ = ["CANNOT", "FAILED", "INTERRUPTED", "audit", "batch", "classify", "cli", "completion",
-           "drill", "main", "model", "results", "simulate", "stack", "status"]
+           "drill", "health", "main", "model", "results", "simulate", "stack", "status"]
 
 
 def main() -> None:

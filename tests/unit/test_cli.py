@@ -31,6 +31,15 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli.cli, list(arguments), prog_name="irs")
 
 
+def test_a_package_that_was_left_out_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)  # what import finds where it is not installed
+    for name in [name for name in sys.modules if name.startswith("irs.simulate")]:
+        monkeypatch.delitem(sys.modules, name)
+    done = run("simulate", "--synthetic", "burst")
+    assert done.exit_code == cli.CANNOT
+    assert done.output.startswith("irs: this needs the package numpy, which is not installed;")
+
+
 # -- start ------------------------------------------------------------------------------------
 def test_help_imports_nothing_heavy() -> None:
     code = (
@@ -53,7 +62,7 @@ def test_python_dash_m() -> None:
 
 @pytest.mark.parametrize("verb", [(), ("up",), ("doctor",), ("classify",), ("model",), ("model", "export"),
                                   ("simulate",), ("version",), ("audit",), ("redrive",), ("results",),
-                                  ("cancel",), ("batch",), ("status",), ("completion",)])
+                                  ("cancel",), ("batch",), ("status",), ("completion",), ("health",)])
 def test_every_verb_has_help(verb: tuple[str, ...]) -> None:
     shown = run(*verb, "--help")
     assert shown.exit_code == 0
