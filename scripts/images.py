@@ -124,24 +124,23 @@ def pip_settings() -> Iterator[tuple[Path, list[str]]]:
 def main() -> int:
     """The command line; the exit code."""
     parser = argparse.ArgumentParser(prog="images.py", description="Build the images, and try them.")
-    parser.add_argument("verbs", nargs="*", choices=[[], "build", "try"], help="both where none is named")
+    parser.add_argument("verb", nargs="?", choices=["build", "try"], help="both where none is named")
     parser.add_argument("--base", help="a Debian with Python 3.11, by digest: NAME@sha256:…")
     parser.add_argument("--gpu", action="store_true", help="the GPU worker's too, which takes 8 GB")
     parser.add_argument("--store", type=Path, default=Path(tempfile.gettempdir()) / "irs-images",
                         help="where images are kept  [default: %(default)s]")
     options = parser.parse_args()
-    verbs = options.verbs or ["build", "try"]
     if options.base and "@sha256:" not in options.base:
         parser.error("--base without a digest could be another one tomorrow: NAME@sha256:…")
-    for program in ("buildah", "debootstrap"):
+    for program in ("buildah", *(() if options.base or options.verb == "try" else ("debootstrap",))):
         if shutil.which(program) is None:
             sys.exit(f"no {program} here; on Debian: apt install {program}")
     if os.getuid() != 0:
         sys.exit("buildah's chroot isolation and debootstrap need root")
     tool = Buildah(options.store)
-    if "build" in verbs:
+    if options.verb != "try":
         build(tool, options.base or debian(tool), gpu=options.gpu)
-    if "try" in verbs:
+    if options.verb != "build":
         return try_images.run(tool)
     return 0
 
