@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY = @command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; name one: make PYTHON=python3.12 $@" >&2; exit 2; }; \
 	exec $(PYTHON) scripts/bootstrap.py
 
-.PHONY: help up test faults fuzz lint bench audit venv clean
+.PHONY: help up test faults fuzz lint bench audit wheel locks images venv clean
 
 help:
 	@echo "make up      install, then start cloud, web tier and scaler here; Ctrl-C stops them"
@@ -20,6 +20,9 @@ help:
 	@echo "make bench   install, then compare scaling policies: make bench ARGS='--traces DIR' (docs/scaling.md);"
 	@echo "             another benchmark of bench/: make bench BENCH=efficiency (docs/speed.md)"
 	@echo "make audit   ask PyPI whether a pinned package has a known vulnerability; needs the internet"
+	@echo "make wheel   build dist/irs-VERSION-py3-none-any.whl (docs/releases.md)"
+	@echo "make locks   resolve the images' packages anew, with digests; after a change of requirements.txt"
+	@echo "make images  build the containers' images and try them; needs root, buildah and debootstrap (docs/containers.md)"
 	@echo "make venv    install into .venv only"
 	@echo "make clean   remove .venv and caches; .irs (images, queues, models) stays"
 
@@ -48,6 +51,15 @@ audit:
 	@$(PYTHON) -m venv .audit
 	@exec .audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	@exec .audit/bin/pip-audit --strict -r requirements.txt
+
+wheel:
+	$(READY) $(BIN)/python scripts/release.py wheel
+
+locks:
+	$(READY) $(BIN)/python scripts/release.py locks
+
+images:
+	$(READY) $(BIN)/python scripts/images.py $(ARGS)
 
 venv:
 	$(READY)

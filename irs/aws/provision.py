@@ -1,10 +1,16 @@
-"""Buckets and queues: made where they are missing, or found missing and said so."""
+"""Buckets and queues: made where they are missing, or found missing and said so.
+
+`python -m irs.aws.provision` makes them, for a cloud that nothing else has filled; `irs up`
+does the same.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from irs import errors
+from irs import settings as settings_module
 from irs.aws import clients, expiry
 from irs.aws.faults import translated
 from irs.aws.queues import Queue
@@ -94,3 +100,18 @@ def _redrive(settings: Settings, work: Queue, dead: Queue, create: bool) -> Find
     return Finding(name=label, ok=False,
                    detail=f"is {found}, should be {wanted}: `irs up` sets it; without it a "
                           "failing task is received for ever")
+
+
+def main() -> int:
+    """A line for each; exit code 1 where one could not be made, 2 where nothing could be asked."""
+    try:
+        findings = ensure(settings_module.load())
+    except errors.IRSError as exc:
+        sys.stderr.write(f"irs: {exc}\n")
+        return 2
+    sys.stdout.writelines(f"{'ok' if f.ok else 'fail'}  {f.name}: {f.detail}\n" for f in findings)
+    return 0 if all(f.ok for f in findings) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,7 @@ from irs.cli import (
     compare,
     completion,
     drill,
+    health,
     model,
     results,
     simulate,
@@ -23,8 +24,8 @@ from irs.cli import (
 )
 from irs.cli.base import CANNOT, FAILED, INTERRUPTED, cli
 
-__all__ = ["CANNOT", "FAILED", "INTERRUPTED", "audit", "batch", "classify", "cli", "compare", "completion",
-           "drill", "main", "model", "results", "simulate", "stack", "status"]
+__all__ = ["CANNOT", "FAILED", "INTERRUPTED", "audit", "batch", "classify", "cli", "compare",
+           "completion", "drill", "health", "main", "model", "results", "simulate", "stack", "status"]
 
 
 def main() -> None:

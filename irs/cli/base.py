@@ -24,6 +24,12 @@ class _Verbs(click.Group):
         except IRSError as exc:
             click.echo(f"irs: {exc}", err=True)
             ctx.exit(CANNOT)
+        except ModuleNotFoundError as exc:
+            if (package := (exc.name or "irs").partition(".")[0]) == "irs":
+                raise  # ours: a defect, and no package that was left out
+            click.echo(f"irs: this needs the package {package}, which is not installed; docs/releases.md "
+                       "says which extra brings it, such as pip install 'irs[simulate]'", err=True)
+            ctx.exit(CANNOT)
         except BrokenPipeError:
             raise  # click's own: the reader of a pipe has left
         except OSError as exc:

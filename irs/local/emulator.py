@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import importlib.util
 import os
 import socket
 import sys
@@ -67,9 +68,12 @@ class Emulator:
     def start(self) -> None:
         """Return when it answers.
 
-        Raises `errors.SettingsError` where the port is taken and `errors.Unreachable` where
-        the process ends or does not answer in time.
+        Raises `errors.SettingsError` where the port is taken or the embedded cloud is not
+        installed, and `errors.Unreachable` where the process ends or does not answer in time.
         """
+        if importlib.util.find_spec("ministack") is None:
+            raise SettingsError("the embedded cloud is not installed: pip install 'irs[local]', or set "
+                                "IRS_AWS_ENDPOINT_URL")
         self.state.mkdir(parents=True, exist_ok=True)
         with bind(self.port) as listener:
             self.port = listener.getsockname()[1]
@@ -148,17 +152,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=4566)
     parser.add_argument("--state", type=Path, default=Path(".irs/cloud"))
     parser.add_argument("--fd", type=int, help="a bound socket that was inherited")
+    parser.add_argument("--host", default=HOST, help="address to listen on: it asks nobody for a password")
+    parser.add_argument("--name", default=HOST, help="what clients call this machine")
     options = parser.parse_args(argv)
     options.state.mkdir(parents=True, exist_ok=True)
     # MiniStack reads its configuration when it is imported.
-    os.environ.update(_configuration(options.port, options.state.resolve()))
-    fd = options.fd if options.fd is not None else bind(options.port).detach()
+    os.environ.update(_configuration(options.port, options.state.resolve(), options.name))
+    fd = options.fd if options.fd is not None else bind(options.port, host=options.host).detach()
     asyncio.run(_serve(fd))
 
 
-def _configuration(port: int, state: Path) -> dict[str, str]:
+def _configuration(port: int, state: Path, name: str) -> dict[str, str]:
     return {
-        "GATEWAY_PORT": str(port), "BIND_HOST": HOST, "MINISTACK_HOST": HOST,
+        "GATEWAY_PORT": str(port), "BIND_HOST": HOST, "MINISTACK_HOST": name,
         "SERVICES": ",".join(SERVICES), "LOG_LEVEL": "WARNING",
         "PERSIST_STATE": "1", "STATE_DIR": str(state / "state"),
         "S3_PERSIST": "1", "S3_DATA_DIR": str(state / "s3"),

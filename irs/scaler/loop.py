@@ -13,11 +13,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from irs import errors, log
+from irs import __version__, errors, log
 from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
 from irs.aws.queues import Depth, Queue
 from irs.domain import journal, scaling
+from irs.heartbeat import Heartbeat
 from irs.scaler.actuator import Actuator, Machines
 from irs.scaler.care import Care
 from irs.scaler.lease import RENEW, Lease, Lost, Store
@@ -218,9 +219,10 @@ def run(settings: Settings, stop: threading.Event, *, dry_run: bool = False) -> 
     rounds that it overran are not made up for.
     """
     scaler = build(settings, dry_run=dry_run)
-    _log.info("scaler.started", cluster=settings.cluster, queue=settings.input_queue,
+    _log.info("scaler.started", version=__version__, cluster=settings.cluster, queue=settings.input_queue,
               policy=settings.scaler_policy, min=settings.min_instances,
               max=settings.max_instances, interval=settings.scaler_interval, dry_run=dry_run)
+    heartbeat = Heartbeat(settings.heartbeat_file)
     due = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.callback(scaler.close)
@@ -235,5 +237,6 @@ def run(settings: Settings, stop: threading.Event, *, dry_run: bool = False) -> 
                 scaler.tick()
             else:
                 scaler.keep()
+            heartbeat.beat()
             stop.wait(max(0.0, min(due - time.monotonic(), RENEW)))
     _log.info("scaler.stopped", ticks=scaler.state.tick)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import field_validator
@@ -13,6 +14,8 @@ class Logs(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["pretty", "json"] = "pretty"
+    #: what a worker and a scaler rewrite while they go on; unset: nothing
+    heartbeat_file: Path | None = None
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
-from irs import errors, log
+from irs import __version__, errors, log
 from irs.settings import Settings
 from irs.web.arrival import Bodies
 from irs.web.connection import Channel
@@ -71,7 +71,7 @@ class Acceptor(TcpWSGIServer):
                 inbuf_overflow=IN_MEMORY,
                 max_request_body_size=largest,
                 max_request_header_size=MAX_HEADERS,
-                ident="irs", log_socket_errors=False,
+                ident=f"irs/{__version__}", log_socket_errors=False,
             ))
         self.services.metrics.connections.set_function(lambda: len(self.active_channels))
 

@@ -20,7 +20,7 @@ from typing import Any
 from flask import Flask
 from waitress import wasyncore
 
-from irs import errors, log, memory
+from irs import __version__, errors, log, memory
 from irs.settings import Settings
 from irs.web.acceptor import Acceptor
 from irs.web.services import KEY, Services
@@ -53,7 +53,7 @@ class WebServer:
     def run(self) -> None:
         """Serve until `stop`, then answer who waits; returns when all have been answered."""
         self._services.cloud.warm()
-        _log.info("web.listening", url=self.url)
+        _log.info("web.listening", version=__version__, url=self.url)
         try:
             while not self._stop.is_set():
                 self._server.turn()

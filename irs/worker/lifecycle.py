@@ -20,11 +20,12 @@ from typing import Any
 from celery import signals
 from celery.worker import state as worker_state
 
-from irs import errors, log, memory
+from irs import __version__, errors, log, memory
 from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
 from irs.broker import receiver, shared
 from irs.broker.transport import finish
+from irs.heartbeat import Heartbeat
 from irs.settings import load
 from irs.worker import hearing, identity, patience, pipeline, report
 from irs.worker.hearing import Hearing
@@ -86,7 +87,7 @@ def _on_ready(sender: Any, **_: Any) -> None:
     drain = Drain(sender)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, drain.on_signal)
-    _log.info("worker.ready", instance=identity.instance(), queue=load().input_queue)
+    _log.info("worker.ready", version=__version__, instance=identity.instance(), queue=load().input_queue)
     reporter = report.start(drain, load())
     threading.Thread(target=Watch(drain, reporter).run, name="lifecycle", daemon=True).start()
 
@@ -178,6 +179,7 @@ class Watch:
         self._reporter = reporter
         self._settings = load()
         self._hearing = Hearing()
+        self._heartbeat = Heartbeat(self._settings.heartbeat_file)
         self._leaving: Leaving | None = None
         self._ended = False
 
@@ -189,6 +191,7 @@ class Watch:
                 # No drain: what is in flight cannot be settled either, and comes back by itself.
                 _log.critical("worker.deaf", silent=round(self._hearing.silence))
                 os._exit(hearing.EXIT)
+            self._heartbeat.beat()
             try:
                 self._look()
             except errors.CloudError as exc:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -31,6 +32,15 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli.cli, list(arguments), prog_name="irs")
 
 
+def test_a_package_that_was_left_out_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)  # what import finds where it is not installed
+    for name in [name for name in sys.modules if name.startswith("irs.simulate")]:
+        monkeypatch.delitem(sys.modules, name)
+    done = run("simulate", "--synthetic", "burst")
+    assert done.exit_code == cli.CANNOT
+    assert done.output.startswith("irs: this needs the package numpy, which is not installed;")
+
+
 # -- start ------------------------------------------------------------------------------------
 def test_help_imports_nothing_heavy() -> None:
     code = (
@@ -51,10 +61,16 @@ def test_python_dash_m() -> None:
     assert json.loads(done.stdout)["irs"] == irs.__version__
 
 
-@pytest.mark.parametrize("verb", [(), ("up",), ("doctor",), ("classify",), ("model",), ("model", "export"),
-                                  ("model", "compare"), ("simulate",), ("version",), ("audit",),
-                                  ("redrive",), ("results",), ("cancel",), ("batch",), ("status",),
-                                  ("completion",)])
+def _verbs(group: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
+    yield above
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _verbs(command, *above, name)
+        else:
+            yield (*above, name)
+
+
+@pytest.mark.parametrize("verb", _verbs(cli.cli), ids=" ".join)
 def test_every_verb_has_help(verb: tuple[str, ...]) -> None:
     shown = run(*verb, "--help")
     assert shown.exit_code == 0

@@ -102,7 +102,7 @@ FLOORS = (
     {"irs.celery", "celeryconfig"},
     {"irs.broker", "irs.results", "irs.aws", "irs.model"},
     {"irs.domain"},
-    {"irs.settings", "irs.apikeys", "irs.signing", "irs.log", "irs.memory", "irs.metrics",
+    {"irs.settings", "irs.apikeys", "irs.signing", "irs.log", "irs.memory", "irs.metrics", "irs.heartbeat",
      "irs.errors", "irs"},
 )
 #: Rooms of one floor do not know each other, but for these.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from irs.domain.jobs import Prediction
 from irs.errors import ModelError
 from irs.model import engine
 
+ROOT = Path(__file__).resolve().parents[3]
 LABELS = ("ant", "bee", "cat", "dog")
 
 
@@ -57,3 +61,14 @@ def test_batches_that_no_engine_takes(batch):
 def test_threads_are_the_settings_or_the_cores():
     assert engine.threads(settings.build({"engine_threads": 3})) == 3
     assert engine.threads(settings.build()) == len(os.sched_getaffinity(0))
+
+
+def test_onnxruntime_writes_nothing_into_the_home_directory_and_reports_to_nobody(tmp_path):
+    environ = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    for statement, quiet in (("import irs.model.engine_onnx", True), ("import onnxruntime", False)):
+        home = tmp_path / str(quiet)
+        home.mkdir()
+        subprocess.run([sys.executable, "-c", statement], check=True, timeout=60,
+                       env={**environ, "HOME": str(home)}, cwd=ROOT)
+        # The second says that there is something to switch off.
+        assert (not list(home.rglob("*"))) is quiet, statement

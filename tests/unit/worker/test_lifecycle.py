@@ -6,13 +6,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from celery.worker import state as worker_state
 
-from irs import errors
+from irs import errors, heartbeat
 from irs import settings as settings_module
+from irs.heartbeat import Heartbeat
 from irs.worker import lifecycle, patience
 from irs.worker.lifecycle import Drain, Watch
 
@@ -247,3 +249,13 @@ def test_a_fault_of_the_metadata_service_does_not_end_the_watch(
     monkeypatch.setattr(machine, "spot_action", spot_action)
     looker.run()
     assert drain.began
+
+
+def test_a_worker_beats_until_it_drains(
+        world: World, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looker, drain = watch(world, monkeypatch, idle=0, patience=None)
+    looker._heartbeat = Heartbeat(tmp_path / "beat")
+    machine.notice = '{"action": "terminate"}'  # the first look ends it
+    looker.run()
+    assert drain.began
+    assert heartbeat.age(tmp_path / "beat") is not None
