@@ -172,17 +172,17 @@ class Service:
         self._directory = directory
         self._stack = stack
 
-    def web(self, script: str = "") -> Web:
+    def web(self, script: str = "", **env: str) -> Web:
         """A web process that is ready; ``script`` is one of the integration tests' own."""
         web = Web(self.settings, self._directory, script=ROOT / (
-            f"tests/integration/{script}" if script else "web_entry.py"))
+            f"tests/integration/{script}" if script else "web_entry.py"), **env)
         self._stack.callback(web.stop)
         until(web.ready, what="web ready")
         return web
 
-    def worker(self) -> Worker:
+    def worker(self, **env: str) -> Worker:
         """A worker that takes tasks."""
-        worker = Worker(self.settings, self._directory)
+        worker = Worker(self.settings, self._directory, **env)
         self._stack.callback(worker.stop)
         until(worker.ready, what="worker ready")
         return worker

@@ -14,6 +14,7 @@ WORKER = (
     "max_image_bytes", "max_image_pixels", "model", "model_weights", "model_sha256", "engine",
     "max_batch", "engine_threads", "cluster", "idle_shutdown", "min_instances",
     "drain_grace", "host", "worker_metrics_port", "log_level", "log_format",
+    "traces", "trace_share",
 )
 
 

@@ -12,7 +12,7 @@ from irs.broker.envelope import RECEIVES_HEADER
 from irs.celery import app
 from irs.domain.jobs import Job
 from irs.domain.tasks import CLASSIFY
-from irs.worker import lifecycle, patience, pipeline
+from irs.worker import lifecycle, patience, pipeline, traced
 from irs.worker.request import unlink
 
 _log = log.get("worker")
@@ -40,9 +40,12 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
         # Not sent by us, or by another version: the dead-letter queue shows it to a person.
         _log.warning("job.malformed", id=request.id, why=str(exc)[:200])
         raise Reject(str(exc), requeue=False) from None
-    try:
-        result = patience.outlast(job.id, lambda: pipeline.current().classify(
-            job, attempt=receives, reply_to=request.reply_to))
-    except patience.Postponed as exc:
-        raise Reject(str(exc), requeue=True) from None
+    with log.about(id=job.id), traced.processing(job, request, receives) as span:
+        try:
+            result = patience.outlast(job.id, lambda: pipeline.current().classify(
+                job, attempt=receives, reply_to=request.reply_to))
+        except patience.Postponed as exc:
+            traced.postponed(span, exc)
+            raise Reject(str(exc), requeue=True) from None
+        traced.finished(span, result)
     return result.announcement()
