@@ -156,8 +156,9 @@ class Web(Process):
 class Worker(Process):
     """What an app instance runs."""
 
-    def __init__(self, settings: Settings, directory: Path, **env: str) -> None:
-        super().__init__([sys.executable, str(ROOT / "worker_entry.py")],
+    def __init__(self, settings: Settings, directory: Path, *, script: Path = ROOT / "worker_entry.py",
+                 **env: str) -> None:
+        super().__init__([sys.executable, str(script)],
                          environment(settings, **env), directory)
 
     def ready(self) -> bool:
@@ -180,9 +181,10 @@ class Service:
         until(web.ready, what="web ready")
         return web
 
-    def worker(self, **env: str) -> Worker:
-        """A worker that takes tasks."""
-        worker = Worker(self.settings, self._directory, **env)
+    def worker(self, script: str = "", **env: str) -> Worker:
+        """A worker that takes tasks; ``script`` is one of the integration tests' own."""
+        worker = Worker(self.settings, self._directory, script=ROOT / (
+            f"tests/integration/{script}" if script else "worker_entry.py"), **env)
         self._stack.callback(worker.stop)
         until(worker.ready, what="worker ready")
         return worker

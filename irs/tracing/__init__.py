@@ -44,6 +44,8 @@ class Span:
 
     __slots__ = ()
 
+    #: whether anybody will see it: of a share, not all are
+    recorded = False
     #: where it is, for what comes below it elsewhere; None: nowhere
     place: Place = None
     #: the same as a header's value; empty: nowhere

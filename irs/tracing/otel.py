@@ -72,6 +72,10 @@ class Recorded(Span):
         self._token: Any = None
 
     @property
+    def recorded(self) -> bool:  # type: ignore[override]
+        return self._span.is_recording()
+
+    @property
     def place(self) -> Place:  # type: ignore[override]
         return trace.set_span_in_context(self._span, Context())
 

@@ -125,7 +125,7 @@ def finish(response: Response) -> Response:
             access.span.set({"irs.job.id": next(iter(access.jobs))})
         if response.status_code >= 500:
             access.span.fail(str(response.status_code))
-        if access.span.traceparent:
+        if access.span.recorded:
             response.headers["traceresponse"] = access.span.traceparent
     response.call_on_close(access.end)
     return response
