@@ -26,7 +26,9 @@ def main() -> int:
     # gossip are for brokers with cheap broadcasts; heartbeats for event readers.
     worker = app.Worker(
         hostname=f"worker@{identity.instance()}", loglevel=settings.load().log_level,
-        without_mingle=True, without_gossip=True, without_heartbeat=True)
+        without_mingle=True, without_gossip=True, without_heartbeat=True,
+        # Celery's banner is many lines, none of them JSON.
+        quiet=settings.load().log_format == "json")
     gc.freeze()
     gc.enable()
     worker.start()

@@ -63,6 +63,8 @@ def configure(level: str = "INFO", fmt: str = "pretty") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # Python's own warnings are lines like any other.
+    logging.captureWarnings(True)
     # Their INFO lines are one a request or one a retry; ours say the same with an id.
     # Celery's name the user's file besides.
     for noisy in ("botocore", "boto3", "urllib3", "PIL", "hypercorn", "waitress.queue",

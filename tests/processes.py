@@ -65,6 +65,11 @@ class Process:
         return self.popen.pid
 
     @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log, in JSON; fails the test for a line that is none. The last one may be under way."""
+        return [json.loads(line) for line in self.output.split("\n")[:-1]]
+
+    @property
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 

@@ -78,8 +78,9 @@ class Exporter(SpanExporter):
 
     def give_up(self) -> None:
         """Say nothing more, and end a pause between two tries."""
-        self._given_up = True
-        self._to.shutdown()
+        if not self._given_up:
+            self._given_up = True
+            self._to.shutdown()
 
     def shutdown(self) -> None:
         """OpenTelemetry's."""

@@ -95,7 +95,7 @@ def test_one_upload_is_one_trace_from_request_to_answer(web, worker, service, ph
     send, receive, process, announce = names(service)
     began = time.time_ns()
     answer = web.upload((NAME, photos["rocket"]), Accept="application/json")
-    took = time.time_ns() - began
+    answered = time.time_ns()
     (result,) = answer.json["results"]
     trace = answer.headers["traceresponse"].split("-")[1]
     spans = collector.whole(trace, "POST /upload", process, announce, "irs.engine", "irs.answer")
@@ -123,9 +123,11 @@ def test_one_upload_is_one_trace_from_request_to_answer(web, worker, service, ph
         "irs.answer": "internal"}
     by_id = {span.id: span for span in spans}
     for span in spans:
-        assert began <= span.began <= span.ended <= began + 2 * took, span
+        # The client may have its answer before the worker knows that its announcement is sent.
+        assert began <= span.began <= answered, span
+        late = span.name in (process, announce)
+        assert span.began <= span.ended <= (time.time_ns() if late else answered), span
         above = by_id.get(span.parent)
-        # What goes through a queue, or is sent by another thread, may end after it.
         if above is not None and span.name not in (receive, process, announce):
             assert above.began <= span.began <= span.ended <= above.ended, span
         assert not span.failed
