@@ -84,7 +84,7 @@ def on() -> bool:
 
 
 def start(settings: Settings, role: str, instance: str = "") -> None:
-    """Record from now on, where ``settings.traces`` says so; ``role``: ``web``, ``worker``, ``scaler``."""
+    """Record from now on, where ``settings.traces`` says so; ``role``: ``web``, ``worker``, …"""
     global _tracer  # noqa: PLW0603 - one tracer a process, as there is one log
     if settings.traces is None:
         return

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,12 +19,17 @@ from irs import errors, log, settings, tracing
 from irs.audit import uploads
 from irs.aws.queues import Message
 from irs.broker import envelope
+from irs.domain.callbacks import Answer
+from irs.domain.jobs import Failure, Job, Result, Status
 from irs.model.batcher import Batcher
 from irs.testing import MemoryObjects
 from irs.tracing import otel
 from irs.tracing.export import Exporter
+from irs.worker import traced
 from tests.collector import Collector, Span, collecting, tree
+from tests.unit.callbacks import callkit
 from tests.unit.model.test_model_batcher import HeldEngine, image
+from tests.unit.scaler.test_loop import Rig
 
 #: A client's.
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -242,6 +248,70 @@ def test_a_message_tells_when_it_came(start: Start) -> None:
     assert headers["traceparent"] == CLIENT["traceparent"]
     assert headers[envelope.MESSAGE_HEADER] == "m"
     assert abs(headers[envelope.RECEIVED_HEADER] - time.time_ns()) < 60e9
+
+
+# -- the other rooms --------------------------------------------------------------------------
+class Request:
+    """Celery's, as far as it is asked: what a message's headers hold."""
+
+    def __init__(self, **headers: Any) -> None:
+        self.get = headers.get
+
+
+JOB = Job(id="7f3c0a52-0f3a-4d0e-9c39-1a2b3c4d5e6f", image="secret.jpg",
+          key="7f3c0a52-0f3a-4d0e-9c39-1a2b3c4d5e6f/secret.jpg", received=datetime.now(UTC))
+
+
+@pytest.mark.parametrize("headers", [{}, {"traceparent": "nonsense"}, {"traceparent": 7}])
+def test_a_message_without_a_trace_begins_one(headers: dict[str, Any], start: Start) -> None:
+    collector = start("worker")
+    with traced.processing(JOB, Request(**headers, irs_message="m-1", irs_received=time.time_ns()), 1):
+        pass
+    (only,) = sent(collector)
+    assert (only.name, only.parent) == (f"process {settings.build().input_queue}", "")
+    assert only.attributes["messaging.message.id"] == "m-1"
+
+
+def test_a_failure_of_the_service_s_own_is_an_error(start: Start) -> None:
+    collector = start("worker")
+    for code in ("undecodable", "gave_up"):
+        with traced.processing(JOB, Request(), 5) as span:
+            traced.finished(span, Result(id=JOB.id, image=JOB.image, status=Status.FAILED,
+                                         error=Failure(code=code, message="of Mrs Fox")))
+    refused, broken = sent(collector)
+    assert (refused.failed, refused.attributes["error.type"]) == (False, "undecodable")
+    assert (broken.failed, broken.attributes["error.type"]) == (True, "gave_up")
+    assert "Fox" not in str(collector.receiver.calls)
+
+
+def test_a_callback_is_below_its_job_and_tells_the_receiver(start: Start) -> None:
+    collector = start()
+    world = callkit.World()
+    process = world.process()
+    with tracing.span("submit") as submit:
+        job_id = process.job()
+        tracing.remember(job_id, submit.place)
+    world.payloads[job_id] = b"{}"
+    world.answer = lambda: Answer(status=500)
+    process.told(job_id)
+    assert process.call() == 1
+    (_, _, headers), = world.posts
+    one, call = sent(collector)
+    assert (call.name, call.kind, call.parent, call.failed) == ("POST", "client", one.id, True)
+    assert headers["traceparent"].split("-")[1:3] == [call.trace, call.id]
+    assert call.attributes == {
+        "http.request.method": "POST", "server.address": "hooks.example.com", "irs.job.id": job_id,
+        "http.response.status_code": 500, "error.type": "500"}
+
+
+def test_a_round_of_the_scaler_that_acts_has_a_trace(start: Start) -> None:
+    collector = start("scaler")
+    rig = Rig(max_instances=1)
+    rig.fill(3)
+    rig.rounds(5)
+    (only,) = sent(collector)
+    assert (only.service, only.name) == ("irs-scaler", "irs.scale")
+    assert (only.attributes["irs.scaler.launch"], only.attributes["irs.scaler.terminate"]) == (1, 0)
 
 
 # -- logs -------------------------------------------------------------------------------------
