@@ -36,6 +36,12 @@ class Stored:
     batch: str = ""
 
 
+def trace() -> dict[str, str]:
+    """What an upload's metadata says of where this thread is; S3 gives them 2 kB in all."""
+    carried = tracing.carried()
+    return {name: carried[name] for name in (tracing.TRACEPARENT,) if name in carried}
+
+
 def find(inputs: Inputs, job_id: str) -> Job | None:
     """The job as it was sent, or nearly so; None where no upload of that id is stored.
 

@@ -148,12 +148,12 @@ class Feeding:
         with tracing.span("irs.feed", attributes={
                 "irs.job.id": self._open[number], "irs.batch.id": self.id},
                 links=[tracing.recall(self.id)]) as span:
-            outcome = self._sent(number, member)
+            outcome = self._send(number, member)
             if isinstance(outcome, Failure):
                 span.set({"error.type": outcome.code})
         return outcome
 
-    def _sent(self, number: int, member: Member) -> Result | Failure | None:
+    def _send(self, number: int, member: Member) -> Result | Failure | None:
         job_id = self._open[number]
         if number < self._unsure:
             result = self._ports.results.read(job_id)

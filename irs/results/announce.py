@@ -203,8 +203,9 @@ class Announcer:
         except errors.CloudError as exc:
             for item in pack:
                 _lost(item, exc)
-        for item in pack:
-            item.span.end()
+        else:
+            for item in pack:
+                item.span.end()
 
     def _tell_all(self, pack: Sequence[_Item]) -> None:
         outcomes: Sequence[Exception | None]
@@ -240,6 +241,7 @@ def _packs(items: Sequence[_Item], most: int, weight: int) -> list[list[_Item]]:
 
 def _lost(item: _Item, why: object) -> None:
     item.span.fail("lost")
+    item.span.end()
     queue = item.to or "the output queue"
     _log.warning("announce.lost", id=item.job_id, queue=queue, why=str(why))
 

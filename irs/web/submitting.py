@@ -140,7 +140,7 @@ class Submitter:
             self._cloud.objects.put(
                 job.key, data, content_type=f"image/{kind.lower()}", create=create,
                 metadata={uploads.NAME: job.image, uploads.REPLY_TO: self._cloud.listener.address,
-                          **tracing.carried()})
+                          **uploads.trace()})
         except errors.AlreadyExists:
             # By another request for the same job, or by ours, whose answer was lost. In doubt
             # it is sent once more: a task too many has no second result.

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from irs import errors, log, settings, tracing
-from irs.audit import uploads
+from irs.audit import sending, uploads
 from irs.aws.queues import Message
 from irs.broker import envelope
 from irs.domain.callbacks import Answer
@@ -195,13 +195,34 @@ def test_a_batch_is_below_one_of_its_images_and_linked_with_the_others(start: St
 
 
 # -- jobs -------------------------------------------------------------------------------------
-def test_a_job_that_is_sent_again_goes_on_where_it_was_sent(start: Start) -> None:
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is handed to Celery to be sent."""
+    from irs.celery import app
+
+    found: list[dict[str, Any]] = []
+    monkeypatch.setattr(app, "send_task", lambda *_, **options: found.append(options))
+    return found
+
+
+def test_a_job_that_is_sent_again_goes_on_where_it_was_sent(
+        start: Start, messages: list[dict[str, Any]]) -> None:
     collector = start()
-    with tracing.span("submit") as submit:
-        tracing.remember("job", submit.place)
-    tracing.span("send", at=tracing.recall("job")).end()
-    one, again = sent(collector)
-    assert again.parent == one.id
+    send = sending.celery_sender()
+    with tracing.span("submit"):
+        send(JOB, reply_to="q")
+    send(JOB, reply_to="q")  # by the audit, in a thread of its own
+    submit, one, again = sent(collector)
+    assert one.parent == again.parent == submit.id
+    assert [message["headers"]["traceparent"].split("-")[1:3] for message in messages] == [
+        [span.trace, span.id] for span in (one, again)]
+    assert (one.kind, one.attributes["messaging.system"], one.attributes["irs.job.id"]) == (
+        "producer", "aws_sqs", JOB.id)
+
+
+def test_off_a_job_is_sent_without_headers(messages: list[dict[str, Any]]) -> None:
+    sending.celery_sender()(JOB, reply_to="q")
+    assert messages[0]["headers"] == {}
 
 
 def test_another_process_finds_a_job_s_place_in_its_upload(start: Start) -> None:
