@@ -8,7 +8,7 @@ import sys
 # What is imported lives for ever: to look for garbage in it is a seventh of the start.
 gc.disable()
 
-from irs import errors, log
+from irs import errors, log, tracing
 from irs.settings import load
 from irs.web.app import create_app
 from irs.web.server import serve
@@ -17,11 +17,13 @@ from irs.web.server import serve
 def main() -> int:
     """Serve until SIGTERM; returns the exit code."""
     serve(app, load())
+    tracing.stop()
     return 0
 
 
 try:
     log.configure(load().log_level, load().log_format)
+    tracing.start(load(), "web")
     app = create_app(load())
     gc.freeze()
     gc.enable()

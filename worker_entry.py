@@ -23,7 +23,9 @@ def main() -> int:
         print(f"irs: {exc}", file=sys.stderr)  # noqa: T201 - the operator's one line
         return 2
     # Not through `celery worker`: its command line is a fifth of a start's imports.
-    worker = app.Worker(hostname=f"worker@{identity.instance()}", loglevel=settings.load().log_level)
+    worker = app.Worker(hostname=f"worker@{identity.instance()}", loglevel=settings.load().log_level,
+                        # Celery's banner is many lines, none of them JSON.
+                        quiet=settings.load().log_format == "json")
     gc.freeze()
     gc.enable()
     worker.start()

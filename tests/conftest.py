@@ -74,6 +74,7 @@ def _clean_logs() -> Iterator[None]:
               if isinstance(logger, logging.Logger)}
     structlog.reset_defaults()
     yield
+    logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
     for logger in logging.Logger.manager.loggerDict.values():
@@ -99,7 +100,7 @@ def _clean_session() -> Iterator[None]:
 
 def _forget_environment(patch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
-        if name.startswith(("IRS_", "AWS_")):
+        if name.startswith(("IRS_", "AWS_", "OTEL_")):
             patch.delenv(name)
     # Never wait for, or find, credentials of the machine that runs the tests.
     patch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -65,6 +65,11 @@ class Process:
         return self.popen.pid
 
     @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log, in JSON; fails the test for a line that is none. The last one may be under way."""
+        return [json.loads(line) for line in self.output.split("\n")[:-1]]
+
+    @property
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
@@ -156,8 +161,9 @@ class Web(Process):
 class Worker(Process):
     """What an app instance runs."""
 
-    def __init__(self, settings: Settings, directory: Path, **env: str) -> None:
-        super().__init__([sys.executable, str(ROOT / "worker_entry.py")],
+    def __init__(self, settings: Settings, directory: Path, *, script: Path = ROOT / "worker_entry.py",
+                 **env: str) -> None:
+        super().__init__([sys.executable, str(script)],
                          environment(settings, **env), directory)
 
     def ready(self) -> bool:
@@ -172,17 +178,18 @@ class Service:
         self._directory = directory
         self._stack = stack
 
-    def web(self, script: str = "") -> Web:
+    def web(self, script: str = "", **env: str) -> Web:
         """A web process that is ready; ``script`` is one of the integration tests' own."""
         web = Web(self.settings, self._directory, script=ROOT / (
-            f"tests/integration/{script}" if script else "web_entry.py"))
+            f"tests/integration/{script}" if script else "web_entry.py"), **env)
         self._stack.callback(web.stop)
         until(web.ready, what="web ready")
         return web
 
-    def worker(self) -> Worker:
-        """A worker that takes tasks."""
-        worker = Worker(self.settings, self._directory)
+    def worker(self, script: str = "", **env: str) -> Worker:
+        """A worker that takes tasks; ``script`` is one of the integration tests' own."""
+        worker = Worker(self.settings, self._directory, script=ROOT / (
+            f"tests/integration/{script}" if script else "worker_entry.py"), **env)
         self._stack.callback(worker.stop)
         until(worker.ready, what="worker ready")
         return worker

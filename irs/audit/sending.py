@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from irs import errors
+from irs import errors, tracing
 from irs.domain import tasks
 from irs.domain.jobs import Job, stamp
 
@@ -22,16 +22,25 @@ def celery_sender() -> Send:
 
     from irs.celery import app
 
+    queue = app.conf.task_default_queue
+
     def send(job: Job, *, reply_to: str) -> None:
-        try:
-            app.send_task(
-                tasks.CLASSIFY, args=[job.id, job.key],
-                kwargs={"name": job.image, "received": stamp(job.received)},
-                task_id=job.id, reply_to=reply_to,
-                # What remote control and the logs show: the id, never a user's file name.
-                argsrepr=repr((job.id,)), kwargsrepr="{}",
-            )
-        except OperationalError as exc:
-            raise errors.Unreachable(f"the input queue does not answer: {exc}") from exc
+        around = tracing.place()
+        if around is None:
+            around = tracing.recall(job.id)  # sent again: it goes on where it was sent first
+        else:
+            tracing.remember(job.id, around)
+        with tracing.span(f"send {queue}", "producer", {
+                **tracing.messaging("send", queue), "irs.job.id": job.id}, at=around):
+            try:
+                app.send_task(
+                    tasks.CLASSIFY, args=[job.id, job.key],
+                    kwargs={"name": job.image, "received": stamp(job.received)},
+                    task_id=job.id, reply_to=reply_to, headers=tracing.carried(),
+                    # What remote control and the logs show: the id, never a user's file name.
+                    argsrepr=repr((job.id,)), kwargsrepr="{}",
+                )
+            except OperationalError as exc:
+                raise errors.Unreachable(f"the input queue does not answer: {exc}") from exc
 
     return send

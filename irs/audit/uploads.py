@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from irs import errors
+from irs import errors, tracing
 from irs.aws.objects import Entry
 from irs.domain import keys
 from irs.domain.jobs import Job
 
 #: The upload's metadata: its display name, and whom its sender wanted told of the result.
 NAME, REPLY_TO = "name", "reply-to"
-#: The same, of a batch's: which batch it is.
+#: The same, of a batch's: which batch it is. `irs.tracing.TRACEPARENT` is another, where traces are on.
 BATCH = "batch"
 
 
@@ -36,6 +36,12 @@ class Stored:
     batch: str = ""
 
 
+def trace() -> dict[str, str]:
+    """What an upload's metadata says of where this thread is; S3 gives them 2 kB in all."""
+    carried = tracing.carried()
+    return {name: carried[name] for name in (tracing.TRACEPARENT,) if name in carried}
+
+
 def find(inputs: Inputs, job_id: str) -> Job | None:
     """The job as it was sent, or nearly so; None where no upload of that id is stored.
 
@@ -56,6 +62,8 @@ def look(inputs: Inputs, job_id: str) -> Stored | None:
         raise
     except errors.NotFound:
         return None
+    if tracing.recall(job_id) is None:
+        tracing.remember(job_id, tracing.read(told))
     name = told.get(NAME) or entry.key.rpartition("/")[2]
     return Stored(reply_to=told.get(REPLY_TO, ""), batch=told.get(BATCH, ""), job=Job(
         id=job_id, image=keys.display_name(name), key=entry.key, received=entry.modified))

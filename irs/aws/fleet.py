@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from irs import tracing
 from irs.aws import clients
 from irs.aws.faults import translated
 from irs.settings import Settings
@@ -114,7 +115,7 @@ class Fleet:
             # One-time: what EC2 takes back is replaced by the scaler, not by a second mind.
             request["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": {
                 "SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}}
-        with translated("EC2 RunInstances"):
+        with tracing.aws("EC2", "RunInstances"), translated("EC2 RunInstances"):
             raw = self._ec2.run_instances(**request)["Instances"][0]
         return Instance(id=raw["InstanceId"], state=raw["State"]["Name"], name=name,
                         type=raw.get("InstanceType", type), launched_at=raw["LaunchTime"],
@@ -123,19 +124,19 @@ class Fleet:
     def terminate(self, ids: Sequence[str]) -> None:
         """End the instances; each gets SIGTERM first."""
         if ids:
-            with translated("EC2 TerminateInstances"):
+            with tracing.aws("EC2", "TerminateInstances"), translated("EC2 TerminateInstances"):
                 self._ec2.terminate_instances(InstanceIds=list(ids))
 
     def stop(self, ids: Sequence[str]) -> None:
         """Stop the instances; their volumes stay."""
         if ids:
-            with translated("EC2 StopInstances"):
+            with tracing.aws("EC2", "StopInstances"), translated("EC2 StopInstances"):
                 self._ec2.stop_instances(InstanceIds=list(ids))
 
     def start(self, ids: Sequence[str]) -> None:
         """Start stopped instances."""
         if ids:
-            with translated("EC2 StartInstances"):
+            with tracing.aws("EC2", "StartInstances"), translated("EC2 StartInstances"):
                 self._ec2.start_instances(InstanceIds=list(ids))
 
     def user_data(self, instance_id: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 import obstore
 
-from irs import errors
+from irs import errors, tracing
 from irs.aws import clients
 from irs.aws.faults import translated
 from irs.settings import Settings
@@ -50,14 +50,14 @@ class Objects:
         attributes = {"Content-Type": content_type}
         attributes.update({k: quote(v, safe=" ()") for k, v in (metadata or {}).items()})
         mode: Any = "create" if create else {"e_tag": replaces} if replaces else "overwrite"
-        with translated(f"S3 PUT to {self.bucket}"):
+        with tracing.s3("PutObject", self.bucket), translated(f"S3 PUT to {self.bucket}"):
             answer = obstore.put(self._store, key, io.BytesIO(data), attributes=attributes,
                                  mode=mode, **_ONE_PUT)
         return answer["e_tag"] or ""
 
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """The object's bytes; raises `errors.NotFound`, and `errors.TooLarge` beyond ``max_bytes``."""
-        with translated(f"S3 GET from {self.bucket}"):
+        with tracing.s3("GetObject", self.bucket), translated(f"S3 GET from {self.bucket}"):
             answer = obstore.get(self._store, key)
             size = answer.meta["size"]
             if max_bytes is not None and size > max_bytes:
@@ -66,7 +66,7 @@ class Objects:
 
     def get_tagged(self, key: str) -> tuple[bytes, str]:
         """The object's bytes and ETag, for a write that ``replaces`` it; raises `errors.NotFound`."""
-        with translated(f"S3 GET from {self.bucket}"):
+        with tracing.s3("GetObject", self.bucket), translated(f"S3 GET from {self.bucket}"):
             answer = obstore.get(self._store, key)
             return bytes(answer.bytes()), answer.meta["e_tag"] or ""
 
@@ -77,7 +77,7 @@ class Objects:
     def modified(self, key: str) -> datetime | None:
         """When the object was last written; None where there is none."""
         try:
-            with translated(f"S3 HEAD in {self.bucket}"):
+            with tracing.s3("HeadObject", self.bucket), translated(f"S3 HEAD in {self.bucket}"):
                 return obstore.head(self._store, key)["last_modified"]
         except errors.NotFound:
             return None
@@ -85,14 +85,14 @@ class Objects:
     def delete(self, key: str) -> None:
         """Remove the object; one that is not there is no error."""
         try:
-            with translated(f"S3 DELETE in {self.bucket}"):
+            with tracing.s3("DeleteObject", self.bucket), translated(f"S3 DELETE in {self.bucket}"):
                 obstore.delete(self._store, key)
         except errors.NotFound:
             return
 
     def metadata(self, key: str) -> dict[str, str]:
         """What `put` was given as ``metadata``; raises `errors.NotFound`."""
-        with translated(f"S3 HEAD in {self.bucket}"):
+        with tracing.s3("HeadObject", self.bucket), translated(f"S3 HEAD in {self.bucket}"):
             found = obstore.get(self._store, key, options={"head": True}).attributes
         return {name: unquote(value) for name, value in found.items() if name.islower()}
 

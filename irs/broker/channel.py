@@ -179,7 +179,8 @@ class Channel(AskingChannel):
             # The worker, and the message's neighbours in the batch, go on.
             _log.warning("broker.undeliverable", queue=source.name, message=message.id,
                          receives=message.receives, why=repr(exc)[:200])
-            _log.debug("broker.undeliverable", exc_info=True)
+            _log.debug("broker.undeliverable", queue=source.name, message=message.id,
+                       receives=message.receives, why=repr(exc)[:200], exc_info=True)
             self.qos.ack(message.receipt)
             self._postpone(source, message.receipt, message.receives)
 

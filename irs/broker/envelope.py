@@ -5,13 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
+from irs import tracing
 from irs.aws.queues import Message, Queue
 
 #: Header in which a task finds how often its message has been received.
 RECEIVES_HEADER = "irs_receives"
+#: Where traces are on, headers in which it finds its message's id, and when that came here, in
+#: nanoseconds since the epoch.
+MESSAGE_HEADER, RECEIVED_HEADER = "irs_message", "irs_received"
 #: What nothing of ours asks for and a foreign message must not have: an ETA keeps a slot
 #: until it comes, an expired task is deleted without a result, and a compressed body may
 #: be a thousand times as large as a message.
@@ -39,6 +44,8 @@ def read(message: Message, source: Queue) -> dict[str, Any]:
     for name in _UNWANTED:
         envelope["headers"].pop(name, None)
     envelope["headers"][RECEIVES_HEADER] = message.receives
+    if tracing.on():
+        envelope["headers"] |= {MESSAGE_HEADER: message.id, RECEIVED_HEADER: time.time_ns()}
     return envelope
 
 

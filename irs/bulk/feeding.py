@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from irs import errors, log
+from irs import errors, log, tracing
 from irs.bulk import ports as bulk_ports
 from irs.bulk.hold import Hold
 from irs.bulk.ports import Ports
@@ -144,6 +144,16 @@ class Feeding:
 
     def _handle(self, number: int, member: Member) -> Result | Failure | None:
         """In a thread of the pool: send it, unless it has an outcome already, which is returned."""
+        # A trace of each: one of a hundred thousand images nobody could look at.
+        with tracing.span("irs.feed", attributes={
+                "irs.job.id": self._open[number], "irs.batch.id": self.id},
+                links=[tracing.recall(self.id)]) as span:
+            outcome = self._send(number, member)
+            if isinstance(outcome, Failure):
+                span.set({"error.type": outcome.code})
+        return outcome
+
+    def _send(self, number: int, member: Member) -> Result | Failure | None:
         job_id = self._open[number]
         if number < self._unsure:
             result = self._ports.results.read(job_id)
@@ -157,6 +167,7 @@ class Feeding:
                                      batch_id=self.id)
             except errors.Refused as exc:
                 return Failure(code=exc.code, message=str(exc))
+        _log.debug("job.accepted", id=job_id, batch=self.id)
         self._ports.send(Job(id=job_id, image=member.name, key=keys.input_key(job_id, member.name),
                              received=self._batch.created))
         return None

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from irs import log, signing
+from irs import log, signing, tracing
 from irs.callbacks.records import Held, Records
 from irs.domain import addresses
-from irs.domain.callbacks import GONE, Answer, Record, State
+from irs.domain.callbacks import BATCH, GONE, Answer, Record, State
 
 #: What an id's callback carries, as JSON; None: nothing yet. Raises `irs.errors.CloudError`.
 Payload = Callable[[str], bytes | None]
@@ -67,9 +67,7 @@ class Caller:
         mine = self._begin(held) if body is not None else None
         if body is None or mine is None:
             return Attempted()
-        now = self._now()
-        answer = self._post(mine.record.url, body, signing.headers(
-            self._secrets, mine.record.id, body, int(now.timestamp())))
+        answer = self._call(mine.record, body)
         record = mine.record.answered(answer, self._now(), self._luck())
         self._tell(record)
         if record.state.final:
@@ -78,6 +76,20 @@ class Caller:
         # In the place of what is held: what another process did meanwhile stands.
         return Attempted(taken=answer.taken, again=self._records.replace(mine, record),
                          seconds=(record.next_at - self._now()).total_seconds())
+
+    def _call(self, record: Record, body: bytes) -> Answer:
+        headers = signing.headers(self._secrets, record.id, body, int(self._now().timestamp()))
+        # Of the address its host alone: the rest may be the receiver's password.
+        with tracing.span("POST", "client", {
+                "http.request.method": "POST", "server.address": addresses.host(record.url),
+                "http.request.resend_count": record.attempts - 1 or None,
+                f"irs.{'batch' if record.about == BATCH else 'job'}.id": record.id},
+                at=tracing.recall(record.id)) as span:
+            answer = self._post(record.url, body, {**headers, **tracing.carried()})
+            span.set({"http.response.status_code": answer.status or None})
+            if not answer.taken:
+                span.fail(str(answer.status or "no_answer"))
+        return answer
 
     def _begin(self, held: Held) -> Held | None:
         """The attempt's record, claimed where another process may think that it is its own."""
@@ -93,6 +105,11 @@ class Caller:
         with self._lock:
             self.outcomes[outcome] += 1
         # Never the URL: its path and query may be the receiver's password.
-        say = _log.info if outcome == "delivered" else _log.warning
-        say(f"callback.{outcome}", id=record.id, host=addresses.host(record.url),
-            attempts=record.attempts, status=record.last_status, why=record.last_error)
+        told = {"id": record.id, "host": addresses.host(record.url), "attempts": record.attempts,
+                "status": record.last_status, "why": record.last_error}
+        if outcome == "delivered":
+            _log.info("callback.delivered", **told)
+        elif outcome == "retried":
+            _log.warning("callback.retried", **told)
+        else:
+            _log.warning("callback.gone" if outcome == "gone" else "callback.failed", **told)

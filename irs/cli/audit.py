@@ -50,12 +50,14 @@ def audit(since: datetime | None, repair: bool, as_json: bool) -> None:
     Compares the buckets, the queue and the dead letters, and lists what has no result and is
     not queued. Exit code 0 when in = out; 1 when it was not, repaired or not.
     """
-    from irs import log, settings
+    from irs import log, settings, tracing
 
     loaded = settings.load()
     log.configure(level="ERROR")
     from irs.audit import account
 
+    if repair:
+        tracing.start(loaded, "cli")  # what is sent again goes on in its trace
     books = account.Books.of(loaded)
     found = account.audit(books, since=since)
     repaired = account.repair(books, found) if repair and not found.balanced else None

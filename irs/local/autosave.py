@@ -79,5 +79,5 @@ class Autosave:
                     await self._save()
             except Exception:
                 # A full disk must not end the cloud; the next change tries again.
-                _log.exception("autosave failed")
+                _log.exception("autosave.failed")
             await asyncio.sleep((time.monotonic() - began) * SHARE)

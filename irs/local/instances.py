@@ -90,7 +90,7 @@ class InstanceRunner:
                 self._advance(machine, fleet.get(machine.id))
             except (CloudError, OSError) as exc:
                 # The next look tries again; the other instances are not held up.
-                _log.warning("instance.step_failed", id=machine.id, error=str(exc))
+                _log.warning("instance.step_failed", instance=machine.id, error=str(exc))
 
     def close(self) -> None:
         """SIGTERM to every process, SIGKILL after the grace; the instances stay in EC2."""
@@ -128,16 +128,16 @@ class InstanceRunner:
         path.unlink()
         action, seconds = (*text, "", "")[:2]
         if len(text) != 2 or action not in ("terminate", "stop") or not seconds.isdecimal():
-            _log.warning("instance.interruption_unreadable", id=machine.id, path=str(path))
+            _log.warning("instance.interruption_unreadable", instance=machine.id, path=str(path))
             return
         machine.interrupt(action, seconds=float(seconds))
-        _log.info("instance.interrupted", id=machine.id, action=action, seconds=int(seconds))
+        _log.info("instance.interrupted", instance=machine.id, action=action, seconds=int(seconds))
 
     def _boot(self, machine: Machine) -> None:
         try:
             user_data = self._fleet.user_data(machine.id)
         except ValueError as exc:  # neither base64 nor UTF-8
-            _log.error("instance.user_data_unreadable", id=machine.id, error=str(exc))
+            _log.error("instance.user_data_unreadable", instance=machine.id, error=str(exc))
             self._fleet.terminate([machine.id])
             return
         machine.boot(user_data)
@@ -147,7 +147,7 @@ class InstanceRunner:
         behavior = self._fleet.shutdown_behavior(machine.id)
         code = machine.exit_code
         report = _log.info if code == 0 else _log.error
-        report("instance.exited", id=machine.id, code=code, then=behavior,
+        report("instance.exited", instance=machine.id, code=code, then=behavior,
                **({} if code == 0 else {"console": machine.last_words()}))
         act = self._fleet.stop if behavior == "stop" else self._fleet.terminate
         act([machine.id])

@@ -76,7 +76,7 @@ class Machine:
             self.power_off()  # the runner tries again, with an endpoint of the next boot's own
             raise
         children.write_pid(self.directory / PID_FILE, self._child.pid)
-        _log.info("instance.booted", id=i.id, name=i.name, pid=self._child.pid)
+        _log.info("instance.booted", instance=i.id, name=i.name, pid=self._child.pid)
 
     def shut_down(self) -> None:
         """Begin to stop: SIGTERM to the main process; `tick` sends SIGKILL after the grace."""
@@ -84,7 +84,7 @@ class Machine:
             self._kill_at = time.monotonic() + self._settings.stop_grace
             if self._child:
                 self._child.terminate()
-                _log.info("instance.stopping", id=self.id, pid=self._child.pid)
+                _log.info("instance.stopping", instance=self.id, pid=self._child.pid)
 
     def tick(self) -> bool:
         """Do what is due; True once nothing of the machine is left."""
@@ -94,7 +94,7 @@ class Machine:
             children.trim(self._child.log)
             if self._kill_at is None or time.monotonic() < self._kill_at:
                 return False
-            _log.warning("instance.killed", id=self.id, grace=self._settings.stop_grace)
+            _log.warning("instance.killed", instance=self.id, grace=self._settings.stop_grace)
         self.power_off()
         return True
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from irs import log
+from irs import log, tracing
 from irs.domain.jobs import Prediction
 from irs.errors import IRSError, ModelError, Overloaded
 from irs.model.engine import Engine, top_k
@@ -46,6 +46,8 @@ class Counts:
 class _Item:
     pixels: bytes
     answer: Answer
+    #: where its trace is
+    place: tracing.Place
 
 
 class Batcher:
@@ -111,7 +113,7 @@ class Batcher:
                 raise _stopping()
             if not room:
                 raise Overloaded(f"{self._max_queue} images wait for the engine", retry_after=1)
-            self._waiting.append(_Item(pixels, answer))
+            self._waiting.append(_Item(pixels, answer, tracing.place()))
             self._changed.notify_all()
         return answer
 
@@ -173,7 +175,8 @@ class Batcher:
         began = time.perf_counter()
         failed = True
         try:
-            answers = top_k(self._engine.predict(batch), self._engine.labels, self._top)
+            with self._traced(items):
+                answers = top_k(self._engine.predict(batch), self._engine.labels, self._top)
             failed = False
         finally:
             seen = self._counts
@@ -181,6 +184,14 @@ class Batcher:
                                   failures=seen.failures + failed)
         self._report(len(items), time.perf_counter() - began)
         return answers
+
+    def _traced(self, items: Sequence[_Item]) -> tracing.Span:
+        if not tracing.on():
+            return tracing.NOWHERE
+        info = self._engine.info
+        return tracing.together("irs.engine", [item.place for item in items], {
+            "irs.batch.size": len(items), "irs.model.name": info.name, "irs.model.version": info.version,
+            "irs.model.engine": info.engine})
 
     def _report(self, images: int, seconds: float) -> None:
         if self._on_batch is None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from irs import errors, log
+from irs import errors, log, tracing
 from irs.aws.queues import BATCH, MAX_BYTES, Queue
 from irs.domain.jobs import Result
 from irs.settings import Settings
@@ -59,6 +59,8 @@ class _Item:
     to: str | None
     #: on the announcer's clock
     since: float
+    #: until it is sent
+    span: tracing.Span = tracing.NOWHERE
 
 
 class Announcer:
@@ -74,6 +76,8 @@ class Announcer:
         self._settings = settings
         self._clock = clock
         self._public_queue = Queue(settings, settings.output_queue)
+        #: what a reply queue is called where its random part would be one name too many
+        self._reply = reply_prefix(settings).removesuffix("-")
         self._reply_queues: OrderedDict[str, Queue] = OrderedDict()
         #: what waits to be sent, by reply queue; None for the public one
         self._pending: dict[str | None, deque[_Item]] = {}
@@ -95,7 +99,12 @@ class Announcer:
         """
         if self._is_ours(reply_to):
             # Whole: it spares the web process a GET for each JSON answer.
-            self._post(result.id, _ascii(result.as_dict()), reply_to)
+            told = result.as_dict()
+            span = tracing.span(f"send {self._reply}", "producer", {
+                **tracing.messaging("send", self._reply), "irs.job.id": result.id}, inner=True)
+            if span.traceparent:
+                told[tracing.TRACEPARENT] = span.traceparent
+            self._post(result.id, _ascii(told), reply_to, span)
         self._post(result.id, _ascii(result.announcement()), None)
 
     def flush(self, jobs: Collection[str] | None = None, timeout: float = PATIENCE) -> bool:
@@ -119,11 +128,11 @@ class Announcer:
         return (isinstance(reply_to, str) and reply_to.startswith(prefix)
                 and _SUFFIX.fullmatch(reply_to, len(prefix)) is not None)
 
-    def _post(self, job_id: str, body: str, to: str | None) -> None:
+    def _post(self, job_id: str, body: str, to: str | None, span: tracing.Span = tracing.NOWHERE) -> None:
         with self._changed:
             self._posted += 1
             pending = self._pending.setdefault(to, deque())
-            pending.append(_Item(self._posted, job_id, body, to, self._clock()))
+            pending.append(_Item(self._posted, job_id, body, to, self._clock(), span))
             if len(pending) > MOST:
                 _lost(pending.popleft(), "too many wait for SQS")
             if self._thread is None:
@@ -194,6 +203,9 @@ class Announcer:
         except errors.CloudError as exc:
             for item in pack:
                 _lost(item, exc)
+        else:
+            for item in pack:
+                item.span.end()
 
     def _tell_all(self, pack: Sequence[_Item]) -> None:
         outcomes: Sequence[Exception | None]
@@ -228,6 +240,8 @@ def _packs(items: Sequence[_Item], most: int, weight: int) -> list[list[_Item]]:
 
 
 def _lost(item: _Item, why: object) -> None:
+    item.span.fail("lost")
+    item.span.end()
     queue = item.to or "the output queue"
     _log.warning("announce.lost", id=item.job_id, queue=queue, why=str(why))
 

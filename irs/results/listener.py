@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
-from irs import errors, log
+from irs import errors, log, tracing
 from irs.aws import temporary
 from irs.aws.queues import BATCH, Queue
 from irs.domain.jobs import Result
@@ -201,12 +201,14 @@ class Listener:
 
     def _deliver(self, body: str) -> None:
         try:
-            results = [Result.from_dict(item) for item in json.loads(body)]
+            told = json.loads(body)
+            results = [Result.from_dict(item) for item in told]
         except (ValueError, TypeError, RecursionError) as exc:
             _log.warning("listener.garbage", why=str(exc))
             return
         self.last_result = time.monotonic()
-        for result in results:
+        for result, item in zip(results, told, strict=True):
+            tracing.hear(result.id, item)
             if self._told is not None:
                 self._told(result)
             with self._lock:

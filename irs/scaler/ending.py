@@ -101,7 +101,8 @@ class Endings:
             self.leaving.pop(ids[0], None)
             return
         except errors.CloudError as exc:
-            _log.warning(f"scaler.{how}_failed", instances=list(ids), error=str(exc), code=exc.code)
+            _log.warning("scaler.stop_failed" if how == "stop" else "scaler.terminate_failed",
+                         instances=list(ids), error=str(exc), code=exc.code)
             return
         ledger.became(ids, "stopping" if how == "stop" else "shutting-down", now)
         _log.info("scaler.stopped_instances" if how == "stop" else "scaler.terminated",

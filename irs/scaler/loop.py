@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from irs import __version__, errors, log
+from irs import __version__, errors, log, tracing
 from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
 from irs.aws.queues import Depth, Queue
@@ -189,9 +189,10 @@ class Scaler:
     def _act(self, actuator: Actuator, actions: tuple[scaling.Action, ...], tick: int,
              seen: scaling.Observation) -> bool:
         try:
-            # Without reports nobody could say when a spare one is up.
-            actuator.act(actions, tick=tick, now=seen.now,
-                         quiet=seen.visible == 0 and self._senses.hears)
+            with self._traced(actions):
+                # Without reports nobody could say when a spare one is up.
+                actuator.act(actions, tick=tick, now=seen.now,
+                             quiet=seen.visible == 0 and self._senses.hears)
         except Lost as exc:
             self._step_down(str(exc))
         except errors.CloudError as exc:
@@ -200,6 +201,15 @@ class Scaler:
             return False
         self._senses.sweep(actuator.ledger, seen.now)
         return True
+
+
+    def _traced(self, actions: tuple[scaling.Action, ...]) -> tracing.Span:
+        """A round that acts has a trace; most do not, and are as many as there are seconds."""
+        if not actions:
+            return tracing.NOWHERE
+        told = self._teller.decision
+        return tracing.span("irs.scale", attributes={
+            f"irs.scaler.{name}": told[name] for name in ("launch", "terminate", "reason")})
 
 
 def build(settings: Settings, *, dry_run: bool = False) -> Scaler:
@@ -219,6 +229,7 @@ def run(settings: Settings, stop: threading.Event, *, dry_run: bool = False) -> 
     rounds that it overran are not made up for.
     """
     scaler = build(settings, dry_run=dry_run)
+    tracing.start(settings, "scaler")
     _log.info("scaler.started", version=__version__, cluster=settings.cluster, queue=settings.input_queue,
               policy=settings.scaler_policy, min=settings.min_instances,
               max=settings.max_instances, interval=settings.scaler_interval, dry_run=dry_run)
@@ -239,4 +250,5 @@ def run(settings: Settings, stop: threading.Event, *, dry_run: bool = False) -> 
                 scaler.keep()
             heartbeat.beat()
             stop.wait(max(0.0, min(due - time.monotonic(), RENEW)))
+    tracing.stop()
     _log.info("scaler.stopped", ticks=scaler.state.tick)

@@ -16,7 +16,8 @@ Bucket = Annotated[str, Field(pattern=_BUCKET)]
 Queue = Annotated[str, Field(pattern=_QUEUE)]
 
 
-def _off_to_none(value: Any) -> Any:
+def off_to_none(value: Any) -> Any:
+    """The words that switch a setting off."""
     return None if isinstance(value, str) and value.strip().lower() in ("", "off", "none") else value
 
 
@@ -35,11 +36,11 @@ def _positive(value: float | None) -> float | None:
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OptionalSeconds = Annotated[
     Annotated[float, Field(allow_inf_nan=False)] | None,
-    BeforeValidator(_off_to_none), AfterValidator(_positive)]
+    BeforeValidator(off_to_none), AfterValidator(_positive)]
 OptionalDollars = Annotated[
-    Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(_off_to_none)]
+    Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(off_to_none)]
 #: 0: a free one
-OptionalPort = Annotated[Annotated[int, Field(ge=0, le=65_535)] | None, BeforeValidator(_off_to_none)]
-OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_off_to_none)]
+OptionalPort = Annotated[Annotated[int, Field(ge=0, le=65_535)] | None, BeforeValidator(off_to_none)]
+OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(off_to_none)]
 Csv = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]
 Buckets = Annotated[tuple[Bucket, ...], NoDecode, BeforeValidator(_parts)]

@@ -14,6 +14,7 @@ from irs import __version__, errors, log
 from irs.aws.queues import Queue
 from irs.settings import Settings
 from irs.web import (
+    access,
     answers,
     api,
     batches,
@@ -84,7 +85,9 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
                    openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
+    app.before_request(access.begin)
     app.before_request(_admit)
+    app.teardown_request(access.leave)
     for kind, handler in ((errors.Refused, _known), (errors.Overloaded, _known),
                           (errors.CloudError, _cloud), (HTTPException, _http), (OSError, _disk),
                           (Exception, _bug)):
@@ -129,7 +132,7 @@ def _finish(response: Response) -> Response:
     if request.endpoint != "static":
         response.headers.setdefault("Cache-Control", "no-store")
         response.vary.update(("Accept", "Prefer"))
-    return response
+    return access.finish(response)
 
 
 def _admit() -> None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from flask import Blueprint, Response, abort, request
 
-from irs import errors, log
+from irs import errors, log, tracing
 from irs.bulk import hold, lines
 from irs.domain import bulk, claims, images, keys
 from irs.domain.bulk import Batch
@@ -17,7 +17,7 @@ from irs.domain.callbacks import BATCH
 from irs.domain.jobs import Status
 from irs.domain.pacing import Backlog
 from irs.settings import Settings
-from irs.web import answers, contents, hooks, idempotency
+from irs.web import access, answers, contents, hooks, idempotency
 from irs.web.bulk import describe
 from irs.web.describing import BINARY, CALLBACK_URL, IDEMPOTENCY_KEY, TEXT, Param, describes
 from irs.web.intake import Intake
@@ -100,6 +100,8 @@ def _create(batch_id: str, callback_url: str | None, keyed: idempotency.Keyed | 
         if isinstance(exc, errors.OutOfMemory):
             raise errors.Overloaded(str(exc), retry_after=web.estimates.retry_after()) from exc
         raise
+    tracing.remember(batch_id, tracing.place())
+    access.about_batch(batch_id)
     _log.info("batch.accepted", batch=batch_id, total=batch.total, source=batch.source)
     return batches.create(batch)
 

@@ -17,7 +17,7 @@ from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, WSGITask
 
-from irs import errors
+from irs import errors, log
 from irs.web import refusals
 from irs.web.admission import ADMITTED, REFUSAL
 from irs.web.arrival import Request
@@ -35,6 +35,8 @@ UNREAD = 60.0
 LINGER_IDLE, LINGER = 5.0, 30.0
 #: Seconds of that which a stopping process grants.
 LAST_WORD = 1.0
+
+_log = log.get("web")
 
 
 class _Task(WSGITask):
@@ -64,6 +66,8 @@ class _OneLine(ErrorTask):
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
+        _log.info("web.answered", route=None, method=None, status=refusals.status(why),
+                  seconds=round(time.monotonic() - self.request.began, 3))
 
 
 class Channel(HTTPChannel):

@@ -6,9 +6,11 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from irs import tracing
 from irs.audit import uploads
 from irs.domain.jobs import Failure, Job
 from irs.settings import Settings
+from irs.web import access
 from irs.web.cloud import Cloud
 from irs.web.estimates import Estimates
 from irs.web.idempotency import Keyed
@@ -57,6 +59,7 @@ class Dispatcher:
                     self._estimates.finished()
                 self._cloud.done(outcome.result)
             self._metrics.uploads.labels(outcome.kind).inc()
+            access.about(outcome.id, outcome.kind)
         return outcomes
 
     def known(self, job_id: str, seconds: float, gone: Callable[[], bool], *,
@@ -71,8 +74,11 @@ class Dispatcher:
             self._cloud.callbacks.begin_once(job_id, callback_url)
         if result is not None:
             self._cloud.done(result)
-            return Outcome(image=name, id=job_id, result=result)
-        return self._follow(job_id, name, seconds, gone)
+            outcome = Outcome(image=name, id=job_id, result=result)
+        else:
+            outcome = self._follow(job_id, name, seconds, gone)
+        access.about(job_id, outcome.kind)
+        return outcome
 
     def _follow(self, job_id: str, name: str, seconds: float, gone: Callable[[], bool]) -> Outcome:
         self._cloud.upkeep.pending.adopt(job_id)
@@ -87,7 +93,7 @@ class Dispatcher:
               *columns: Sequence[Any]) -> list[Pending | Outcome]:
         if len(columns[0]) == 1:  # most requests; a pool's thread would only add a switch
             return [act(*(column[0] for column in columns))]
-        return list(self._cloud.pool.map(act, *columns))
+        return list(self._cloud.pool.map(tracing.carrying(act), *columns))
 
     def _settle(self, keyed: Keyed | None, image: Image, item: Pending | Outcome) -> Pending | Outcome:
         """Answer a follower with what it waited for, or send it as any other job."""

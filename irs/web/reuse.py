@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from irs import errors, log
+from irs import errors, log, tracing
 from irs.domain import reuse
 from irs.domain.jobs import Job, Result, Status
 from irs.domain.reuse import Answers, Asked
@@ -218,5 +218,6 @@ class Reuse:
 
 
 def _hit(job: Job, known: Result, outcome: str = "hit") -> Claim:
+    tracing.note({"irs.reuse": outcome, "irs.reuse.of": known.id}, tracing.recall(known.id))
     _log.info("job.reused", id=job.id, of=known.id, outcome=outcome)
     return Claim(answer=reuse.answer(job, known, datetime.now(UTC)), outcome=outcome)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from irs import errors, log
+from irs import errors, log, tracing
 from irs.audit import uploads
 from irs.domain import claims, images, keys
 from irs.domain.jobs import Failure, Job, Result
@@ -69,6 +69,14 @@ class Submitter:
         A file that follows another job is stored when that one has ended: until then nobody
         was told of it, and nothing can be lost. It comes back then with its ``job``.
         """
+        with tracing.span("irs.submit", inner=True) as span:
+            sent = self._submit(image, ask=ask, keyed=keyed, job=job)
+            if isinstance(sent, Outcome) and sent.error is not None:
+                span.fail(sent.error.code)
+            span.set({"irs.job.id": sent.job.id if isinstance(sent, Follower) else sent.id})
+        return sent
+
+    def _submit(self, image: Image, *, ask: Ask, keyed: Keyed | None, job: Job | None) -> Pending | Outcome:
         waiter = None
         try:
             if job is not None and keyed is not None:
@@ -118,6 +126,7 @@ class Submitter:
         result = self._cloud.results.read(job.id)
         if result is None and not keyed.under_way:
             return None
+        tracing.note({"irs.repeat": True}, tracing.recall(job.id))
         self._promise(image, job, again=True)
         waiter = self._cloud.listener.expect(job.id)
         if result is not None:
@@ -130,7 +139,8 @@ class Submitter:
         try:
             self._cloud.objects.put(
                 job.key, data, content_type=f"image/{kind.lower()}", create=create,
-                metadata={uploads.NAME: job.image, uploads.REPLY_TO: self._cloud.listener.address})
+                metadata={uploads.NAME: job.image, uploads.REPLY_TO: self._cloud.listener.address,
+                          **uploads.trace()})
         except errors.AlreadyExists:
             # By another request for the same job, or by ours, whose answer was lost. In doubt
             # it is sent once more: a task too many has no second result.
@@ -145,7 +155,7 @@ class Submitter:
         except errors.CloudError as exc:
             self._cloud.reuse.abandon(job.id)
             return self._not_accepted(job.image, job, waiter, exc)
-        _log.debug("job.accepted", id=job.id)
+        _log.info("job.accepted", id=job.id)
         self._metrics.reuse.labels("miss").inc()
         return Pending(job.id, waiter, self._estimates.sent())
 

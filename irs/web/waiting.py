@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
-from irs import errors, log
+from irs import errors, log, tracing
 from irs.domain.jobs import Job, Result
+from irs.web import access
 from irs.web.cloud import Cloud
 from irs.web.ports import Waiter
 
@@ -124,6 +125,12 @@ class Waiting:
 
         Returns the seconds that are left.
         """
+        with tracing.span("irs.wait", attributes={"irs.jobs": len(jobs)}, inner=True):
+            left = self._until(jobs, seconds, gone)
+        access.answering([job.id for job in jobs if job.result is not None])
+        return left
+
+    def _until(self, jobs: Sequence[Pending], seconds: float, gone: Callable[[], bool]) -> float:
         announced = all(job.number is not None for job in jobs)
         began = self._clock()
         end = began + seconds

@@ -51,5 +51,7 @@ class Consumer(consumer.Consumer):
 
     def _leave(self, message: Any, why: object) -> None:
         sqs = message.delivery_info.get("sqs_message", {})
-        _log.warning("task.refused", message=sqs.get("MessageId"), why=str(why)[:200])
+        task = (message.headers or {}).get("id")
+        _log.warning("task.refused", id=str(task)[:100] if task else None,
+                     message=sqs.get("MessageId"), why=str(why)[:200])
         message.reject_log_error(_errors, self.connection_errors)

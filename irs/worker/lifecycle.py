@@ -20,7 +20,7 @@ from typing import Any
 from celery import signals
 from celery.worker import state as worker_state
 
-from irs import __version__, errors, log, memory
+from irs import __version__, errors, log, memory, tracing
 from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
 from irs.broker import receiver, shared
@@ -54,6 +54,7 @@ def _on_init(sender: Any = None, **_: Any) -> None:
     for name in [n for n in sender.app.tasks if n.startswith("celery.")]:
         sender.app.tasks.unregister(name)
     memory.frugal()
+    tracing.start(load(), "worker", identity.instance())
     try:
         _serve(pipeline.current())
     except errors.IRSError as exc:
@@ -97,6 +98,7 @@ def _on_shutdown(**_: Any) -> None:
     report.stop()
     _open.close()
     pipeline.current().close()
+    tracing.stop()
     _log.info("worker.stopped", instance=identity.instance())
 
 
@@ -168,6 +170,7 @@ class Drain:
         if self._channel is not None:
             self._channel.close()  # hands every unsettled message to somebody else
         finish()
+        tracing.stop()
         os._exit(0)
 
 

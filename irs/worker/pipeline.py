@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from celery.worker import state as worker_state
 
-from irs import errors, log
+from irs import errors, log, tracing
 from irs.aws.objects import Objects
 from irs.domain import images
 from irs.domain.jobs import (
@@ -155,18 +155,21 @@ class Pipeline:
     def _predict(self, job: Job, model: Served) -> tuple[InputInfo, tuple[Prediction, ...]]:
         with self._stage("fetch"):
             data = self._inputs.get(job.key, max_bytes=self._limits.max_bytes)
-        with self._stage("decode"):
+        with self._stage("decode"), tracing.span("irs.decode") as span:
             decoded = self._decoders.run(
                 lambda: images.decode(data, self._limits, model.engine.preprocess))
+            span.set({"irs.input.format": decoded.header.format, "irs.input.width": decoded.header.width,
+                      "irs.input.height": decoded.header.height, "irs.input.bytes": len(data)})
         info = InputInfo(format=decoded.header.format, width=decoded.header.width,
                          height=decoded.header.height, sha256=hashlib.sha256(data).hexdigest())
-        future = model.batcher.submit(decoded.pixels)
-        try:
-            with self._stage("infer"):
-                return info, future.result(timeout=ENGINE_WAIT)
-        except FutureTimeout:
-            future.cancel()
-            raise errors.ModelError(f"no prediction within {ENGINE_WAIT:g} s") from None
+        with tracing.span("irs.infer"):
+            future = model.batcher.submit(decoded.pixels)
+            try:
+                with self._stage("infer"):
+                    return info, future.result(timeout=ENGINE_WAIT)
+            except FutureTimeout:
+                future.cancel()
+                raise errors.ModelError(f"no prediction within {ENGINE_WAIT:g} s") from None
 
     def _failed(self, job: Job, attempt: int, started: datetime, code: str, message: str, *,
                 model: Served) -> Result:

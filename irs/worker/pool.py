@@ -33,6 +33,7 @@ def _settled(target: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[int
     try:
         return target(*args, **kwargs)
     except Exception as exc:
-        _log.warning("task.not_run", why=repr(exc)[:200])
+        # Celery's own tracer: the task's name, and its id, which may be anybody's.
+        _log.warning("task.not_run", id=str(args[1])[:100] if len(args) > 1 else None, why=repr(exc)[:200])
         rejection = Reject(repr(exc), requeue=True)
         return 1, ExceptionInfo((Reject, rejection, exc.__traceback__)), 0.0

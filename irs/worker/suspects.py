@@ -70,15 +70,16 @@ class Suspects:
             try:
                 yield
             finally:
-                self._lift(key)
+                self._lift(job_id)
 
 
-    def _lift(self, key: str) -> None:
+    def _lift(self, job_id: str) -> None:
+        key = FOLDER + job_id
         try:
             self._marks.delete(key)
         except errors.CloudError as exc:
             # Beside a result it means nothing; without one the job stands back for its last receive.
-            _log.info("job.mark_stays", key=key, why=str(exc))
+            _log.info("job.mark_stays", id=job_id, why=str(exc))
             return
         self._mine.discard(key)
 

@@ -17,6 +17,7 @@ from irs.worker import (
     panel,  # noqa: F401 - importing it is what registers its commands
     patience,
     pipeline,
+    traced,
 )
 from irs.worker.request import unlink
 
@@ -50,11 +51,14 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> str:
         # Not sent by us, or by another version: the dead-letter queue shows it to a person.
         _log.warning("job.malformed", id=request.id, why=str(exc)[:200])
         raise Reject(str(exc), requeue=False) from None
-    try:
-        result = patience.outlast(job.id, lambda: pipeline.current().classify(
-            job, attempt=receives, reply_to=request.reply_to))
-    except patience.Postponed as exc:
-        raise Reject(str(exc), requeue=True) from None
+    with log.about(id=job.id), traced.processing(job, request, receives) as span:
+        try:
+            result = patience.outlast(job.id, lambda: pipeline.current().classify(
+                job, attempt=receives, reply_to=request.reply_to))
+        except patience.Postponed as exc:
+            traced.postponed(span, exc)
+            raise Reject(str(exc), requeue=True) from None
+        traced.finished(span, result)
     return _gist(result)
 
 

@@ -70,7 +70,7 @@ def _verbs(group: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
             yield (*above, name)
 
 
-@pytest.mark.parametrize("verb", _verbs(cli.cli), ids=" ".join)
+@pytest.mark.parametrize("verb", [*_verbs(cli.cli)], ids=" ".join)
 def test_every_verb_has_help(verb: tuple[str, ...]) -> None:
     shown = run(*verb, "--help")
     assert shown.exit_code == 0

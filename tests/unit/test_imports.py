@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+#: Traces are off unless a setting says otherwise, and then nothing of theirs is loaded.
+TRACES = "opentelemetry"
 #: What is run in a fresh interpreter, and what must not be loaded after it.
 LIGHT = {
     "domain": (
@@ -33,11 +35,12 @@ LIGHT = {
     ),
     "scaler": (
         "import irs.scaler.loop, irs.scaler.__main__",
-        ("celery", "kombu", "flask", "torch", "torchvision", "onnxruntime", "numpy", "PIL"),
+        ("celery", "kombu", "flask", "torch", "torchvision", "onnxruntime", "numpy", "PIL", TRACES),
     ),
     "web": (
         "import web_entry",
-        ("flower", "tornado", "torch", "torchvision", "onnxruntime", "numpy", "irs.model", "irs.worker"),
+        (TRACES, "flower", "tornado", "torch", "torchvision", "onnxruntime", "numpy", "irs.model",
+         "irs.worker"),
     ),
     "web package": (
         "import irs.web.app",
@@ -55,7 +58,7 @@ LIGHT = {
     "worker": (
         # The tasks as Celery loads them; which engine runs is decided when a model is loaded.
         "import irs.worker.tasks",
-        ("torch", "torchvision", "flask", "flower", "tornado"),
+        ("torch", "torchvision", "flask", "flower", "tornado", TRACES),
     ),
     "onnx engine": (
         "import irs.model.engine, irs.model.engine_onnx",
@@ -102,8 +105,8 @@ FLOORS = (
     {"irs.celery", "celeryconfig"},
     {"irs.broker", "irs.results", "irs.aws", "irs.model"},
     {"irs.domain"},
-    {"irs.settings", "irs.apikeys", "irs.signing", "irs.log", "irs.memory", "irs.metrics", "irs.heartbeat",
-     "irs.errors", "irs"},
+    {"irs.settings", "irs.apikeys", "irs.signing", "irs.log", "irs.memory", "irs.metrics", "irs.tracing",
+     "irs.heartbeat", "irs.errors", "irs"},
 )
 #: Rooms of one floor do not know each other, but for these.
 NEIGHBOURS = {

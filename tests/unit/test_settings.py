@@ -62,6 +62,9 @@ PARSES = [
     ("IRS_CALLBACK_SECRET", " , ", None),
     ("IRS_LOG_LEVEL", "debug", "DEBUG"),
     ("IRS_AWS_ENDPOINT_URL", "http://127.0.0.1:4566/", "http://127.0.0.1:4566"),
+    ("IRS_TRACES", "http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+    ("IRS_TRACES", "OFF", None),
+    ("IRS_TRACE_SHARE", "0.05", 0.05),
     ("IRS_MODEL_DIR", "/var/models", Path("/var/models")),
     ("IRS_METADATA_ENDPOINT", "http://127.0.0.1:1", "http://127.0.0.1:1"),
 ]
@@ -104,6 +107,16 @@ REFUSED = [
     ("IRS_CALLBACK_SECRET", "whsec_no base64"),
     ("IRS_CALLBACK_NETWORKS", "127.0.0.1/8"),
     ("IRS_CALLBACK_NETWORKS", "127.0.0.0/8,localhost"),
+    ("IRS_TRACES", "on"),
+    ("IRS_TRACES", "127.0.0.1:4318"),
+    ("IRS_TRACES", "grpc://127.0.0.1:4317"),
+    ("IRS_TRACES", "http://"),
+    ("IRS_TRACES", "http://127.0.0.1:nan"),
+    ("IRS_TRACES", "http://name:secret@collector:4318"),
+    ("IRS_TRACES", "https://collector/v1/traces?key=secret"),
+    ("IRS_TRACE_SHARE", "1.1"),
+    ("IRS_TRACE_SHARE", "-0.1"),
+    ("IRS_TRACE_SHARE", "nan"),
 ]
 
 

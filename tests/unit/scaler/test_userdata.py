@@ -32,6 +32,7 @@ def test_the_instance_reads_back_what_the_scaler_meant(monkeypatch: pytest.Monke
               "model": "resnet18", "model_weights": "s3://bucket/a b=c.pth",
               "model_sha256": "0" * 64, "visibility_timeout": 90, "drain_grace": 12.5,
               "cluster": "other", "log_format": "json", "log_level": "DEBUG",
+              "traces": "http://10.0.0.7:4318", "trace_share": 0.1,
               "input_queue": "in", "output_queue": "out", "dead_letter_queue": "dead"}
     meant = settings_module.build(values)
     monkeypatch.setattr(os, "environ", os.environ.copy())

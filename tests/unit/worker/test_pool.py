@@ -44,6 +44,7 @@ class Message:
 
     def __init__(self) -> None:
         self.delivery_info = {"sqs_message": {"MessageId": "m-1"}}
+        self.headers = {"id": "7f3c"}
         self.body = "user's secret.jpg"
         self.settled: list[str] = []
 
@@ -67,6 +68,6 @@ def test_what_cannot_be_read_is_left_to_the_dead_letter_queue(
     message = Message()
     getattr(consumer, name)(*arguments(message))
     assert message.settled == ["reject"]
-    assert [event["event"] for event in events] == ["task.refused"]
+    assert [(event["event"], event["id"]) for event in events] == [("task.refused", "7f3c")]
     assert "secret.jpg" not in str(events)
     assert not any("exc_info" in event for event in events)
