@@ -88,8 +88,14 @@ def start(settings: Settings, role: str, instance: str = "") -> None:
     global _tracer  # noqa: PLW0603 - one tracer a process, as there is one log
     if settings.traces is None:
         return
-    from irs.tracing.otel import Tracer
+    try:
+        from irs.tracing.otel import Tracer
+    except ImportError as exc:  # on a machine image of before: no reason not to work
+        from irs import log
 
+        _log = log.get("tracing")
+        _log.warning("tracing.not_installed", why=str(exc))
+        return
     with _starting:
         if _tracer is None:
             _tracer = Tracer(settings, role, instance)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -348,6 +349,14 @@ def test_lines_within_a_span_name_its_trace(start: Start, capsys: pytest.Capture
         log.get("web").info("x.off")
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line.get("trace_id") for line in lines] == [TRACE, TRACE, None, None]
+
+
+def test_without_opentelemetry_the_service_works(
+        monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
+    monkeypatch.setitem(sys.modules, "irs.tracing.otel", None)
+    tracing.start(settings.build({"traces": "http://127.0.0.1:9"}), "worker")
+    assert not tracing.on()
+    assert [event["event"] for event in events] == ["tracing.not_installed"]
 
 
 # -- receivers that fail ----------------------------------------------------------------------
