@@ -19,6 +19,7 @@ from irs.web import (
     batches,
     direct,
     docs,
+    events,
     fleet,
     health,
     hooks,
@@ -42,12 +43,15 @@ from irs.web.probe import Probe
 from irs.web.services import KEY, Services, services
 from irs.web.sources import Sources
 from irs.web.staging import Staging
+from irs.web.streams import Streams
 from irs.web.waiting import Drain, Gate, Waiting
 
-#: No script at all, no style and no picture but our files, no frame around us.
+#: No script, no style and no picture but our files, and pictures that a script of ours has made
+#: of the user's own (blob:); nothing is fetched from elsewhere, and there is no frame around us.
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
-                               "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; "
+                               "style-src 'self'; img-src 'self' blob:; form-action 'self'; "
+                               "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -80,7 +84,7 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings, lambda: cloud.records))
-    for module in (uploads, api, batches, direct, hooks, rekognition, stats, pages, health, metrics,
+    for module in (uploads, api, events, batches, direct, hooks, rekognition, stats, pages, health, metrics,
                    openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
@@ -104,8 +108,10 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     sources = Sources(settings, cloud.source)
     bulk = Bulk(settings, cloud, estimates, sources)
     estimates.elsewhere = lambda: bulk.rate_elsewhere
-    counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
-                       upkeep=lambda: cloud.counts, bulk=lambda: bulk.counts, callbacks=lambda: cloud.calls)
+    streams = Streams(cloud, clock)
+    counters = Metrics(waiting=lambda: gate.inside, streams=lambda: streams.count,
+                       heard=lambda: cloud.heard, upkeep=lambda: cloud.counts,
+                       bulk=lambda: bulk.counts, callbacks=lambda: cloud.calls)
     waiting = Waiting(cloud, drain, clock)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
@@ -114,7 +120,7 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
         sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),
-        sources=sources, staging=Staging(settings, cloud))
+        sources=sources, staging=Staging(settings, cloud), streams=streams)
 
 
 def _depth(settings: Settings) -> int:
