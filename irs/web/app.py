@@ -57,7 +57,8 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-#: Seconds; the address of a static file carries the version.
+#: Seconds; the address of a static file carries the version. One that does not is asked for again
+#: each time (304 as a rule): scripts import each other by their names.
 _STATIC_AGE = 86_400
 
 _log = log.get("web")
@@ -74,8 +75,8 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
     and estimates; ``ports`` are those of `irs.web.cloud.Cloud`, by their names.
     """
     app = Flask("irs.web")
-    app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings),
-                      SEND_FILE_MAX_AGE_DEFAULT=_STATIC_AGE, PROPAGATE_EXCEPTIONS=False)
+    app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings), PROPAGATE_EXCEPTIONS=False)
+    app.get_send_file_max_age = _static_age
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     cloud = Cloud(settings, **ports)
@@ -125,6 +126,10 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
 
 def _depth(settings: Settings) -> int:
     return Queue(settings, settings.input_queue).depth().visible
+
+
+def _static_age(name: str | None) -> int:
+    return _STATIC_AGE if "v" in request.args else 0
 
 
 def _finish(response: Response) -> Response:

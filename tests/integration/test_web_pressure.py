@@ -405,7 +405,7 @@ def test_a_stranger_is_refused_before_the_body_comes(serve):
     served = serve(api_keys="me:0123456789abcdef")
     with served.connect(SLOW) as sock:
         status, headers, _ = answer_on(sock)
-    assert (status, "Bearer" in headers["www-authenticate"]) == (401, True)
+    assert (status, "Basic" in headers["www-authenticate"]) == (401, True)  # the last line of two
     assert served.upload("a.jpg", **{"X-API-Key": "0123456789abcdef"})[0] == 200
     assert served.request("GET", "/healthz")[0] == 200
     # What `irs up` shows while it runs comes from /metrics.
