@@ -8,6 +8,7 @@ on a desk and on a phone, to docs/images/NAME-SIZE-SCHEME.png.
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -35,6 +36,10 @@ SIZES: dict[str, dict[str, Any]] = {
     "phone": {"viewport": {"width": 390, "height": 800}, "device_scale_factor": 1.5, "has_touch": True,
               "is_mobile": True},
 }
+#: The address that a page names is the one of `make up`, not that of a free port.
+USUAL_PORT = """() => document.querySelectorAll('code').forEach((code) => {
+    code.textContent = code.textContent.replace(location.host, '127.0.0.1:8080');
+})"""
 SCHEMES = ("light", "dark")
 #: Photographs with something in them that the model knows, and one that is none.
 PHOTOGRAPHS = ("coffee", "chelsea", "camera", "motorcycle_left", "rocket", "astronaut")
@@ -111,6 +116,7 @@ def take(browser: Browser, web: Web, shot: Shot) -> None:
             try:
                 page = context.new_page()
                 page.goto(web.url + shot.path)
+                page.evaluate(USUAL_PORT)
                 shot.prepare(page)
                 picture = Image.open(io.BytesIO(page.screenshot()))
             finally:
@@ -128,8 +134,11 @@ def main(wanted: list[str]) -> None:
     shots = [shot for shot in SHOTS if not wanted or shot.name.startswith(tuple(wanted))]
     if not shots:
         sys.exit(f"there are: {', '.join(shot.name for shot in SHOTS)}")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.exit("no chromium here; on Debian: apt install chromium fonts-dejavu-core")
     with service() as web, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=[
+        browser = playwright.chromium.launch(executable_path=chromium, args=[
             "--no-sandbox", "--disable-gpu", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--no-first-run"])
         for shot in shots:

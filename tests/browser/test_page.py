@@ -336,9 +336,19 @@ def test_a_reload_keeps_what_there_was(web, tab, photos):
     expect(tab.locator("#session")).to_be_hidden()
 
 
-#: Milliseconds for which the page may not answer. A second is when people begin to doubt (Nielsen);
-#: rows that are made and pictures that are decoded in one go take several here.
-FROZEN = 1_000
+#: Milliseconds for which the page may not answer: from about a second on people doubt whether it
+#: lives. On an idle machine it is a tenth of that; where other tests take the processor, as many
+#: times longer as a loop that takes `LOOP` milliseconds on an idle one.
+FROZEN, LOOP = 1_000, 40
+
+
+def _loop(page: Page) -> float:
+    """Milliseconds that a loop takes on the page: the middle one of five."""
+    return page.evaluate("""() => Array.from({ length: 5 }, () => {
+        const begun = performance.now();
+        for (let number = 1, i = 0; i < 3e7; i += 1) number = Math.imul(number, 31) + i;
+        return performance.now() - begun;
+    }).sort((one, other) => one - other)[2]""")
 
 
 def test_five_hundred_at_once_do_not_freeze_it(web, tab, tmp_path):
@@ -373,6 +383,7 @@ def test_five_hundred_at_once_do_not_freeze_it(web, tab, tmp_path):
         };
         tick();
     }""")
+    slower = max(1.0, _loop(tab) / LOOP)
     drop(tab, *paths)
     expect(tab.locator(".row")).to_have_count(500)
     expect(tab.locator("#tally")).to_have_text("All 500 recognised", timeout=200_000)
@@ -380,9 +391,11 @@ def test_five_hundred_at_once_do_not_freeze_it(web, tab, tmp_path):
     assert len(sent) == 500
     assert max(sent) == 4
     blocked, gaps = tab.evaluate("[window.blocked, window.gaps]")
-    print(f"longest task {max(blocked, default=0):.0f} ms, longest gap {max(gaps):.0f} ms")
-    assert max(blocked, default=0) < FROZEN
-    assert max(gaps) < FROZEN
+    slower = max(slower, _loop(tab) / LOOP)
+    print(f"longest task {max(blocked, default=0):.0f} ms, longest gap {max(gaps):.0f} ms, "
+          f"on a machine {slower:.1f} times slower than an idle one")
+    assert max(blocked, default=0) < FROZEN * slower
+    assert max(gaps) < FROZEN * slower
     # Out of sight a row has no picture in memory.
     assert tab.locator(".thumb img[src]").count() < 200
 

@@ -1,5 +1,8 @@
 // One file of the page: what it is, where it stands, and what of it outlives a reload.
 
+/** Of this page, until it is left: its files' keys begin so. */
+const PAGE = random();
+
 /** States that a file does not leave by itself. */
 export const OVER = new Set(["done", "failed", "cancelled"]);
 
@@ -12,13 +15,14 @@ export function random() {
  * A file that was just added.
  *
  * state: waiting (to be sent), uploading, queued (also while it is classified), done, failed, cancelled.
- * key: names it in the store; idempotency: of its upload, so that a repeat is the same job.
+ * key: names it in the store; idempotency: of its upload, so that a repeat is the same job, and made
+ * when it is first sent.
  * sent: the part of it that has gone out, 0 to 1. position, seconds: place and estimate, where known.
  * result: the API's, once there is one. error: {code, message}. why: what it waits for, in words.
  */
 export function fromFile(file, number) {
   return {
-    key: random(), idempotency: random(), number, file, name: file.name, path: file.path || file.name,
+    key: `${PAGE}-${number}`, idempotency: null, number, file, name: file.name, path: file.path || file.name,
     size: file.size, state: "waiting", sent: 0, id: null, position: null, seconds: null,
     result: null, error: null, why: "", thumb: null, row: null,
   };
@@ -64,7 +68,7 @@ export function take(item, answer) {
 /** Make it ready to be sent once more: another job where the last one has ended, else the same. */
 export function again(item) {
   if (item.result || item.state === "cancelled") {
-    item.idempotency = random();
+    item.idempotency = null;
     item.id = null;
   }
   Object.assign(item, { state: "waiting", sent: 0, result: null, error: null, why: "", position: null, seconds: null });

@@ -4,8 +4,9 @@ import { fromRecord, random, toRecord } from "./item.js";
 
 /** Milliseconds after which what a closed tab has left is removed. */
 const OLD = 24 * 3600 * 1000;
-/** Milliseconds for which changes are gathered. */
+/** Milliseconds for which changes are gathered; files of one go, so that the page need not stop for it. */
 const GATHER = 100;
+const A_GO = 50;
 
 export class Keep {
   /** Resolves to one that works, or, where the browser keeps nothing, to one that does nothing. */
@@ -54,7 +55,7 @@ export class Keep {
   save(item) {
     if (!this.works) return;
     this.changed.set(item.key, item);
-    this.timer ??= setTimeout(() => this.flush(), GATHER);
+    this.timer ??= setTimeout(() => this.flush(A_GO), GATHER);
   }
 
   remove(items) {
@@ -63,16 +64,21 @@ export class Keep {
     this.flush();
   }
 
-  flush() {
+  /** Write so many of the changes, the rest in a moment; all of them where the page is left. */
+  flush(most = Infinity) {
     clearTimeout(this.timer);
     this.timer = null;
     if (!this.works || !this.changed.size) return;
     const files = this.database.transaction("files", "readwrite").objectStore("files");
+    let room = most;
     for (const [key, item] of this.changed) {
+      if (room === 0) break;
+      room -= 1;
+      this.changed.delete(key);
       if (item) files.put(toRecord(item, this.session));
       else files.delete(key);
     }
-    this.changed.clear();
+    if (this.changed.size) this.timer = setTimeout(() => this.flush(A_GO), GATHER);
   }
 }
 

@@ -12,6 +12,8 @@ import { Thumbs } from "./thumbs.js";
 
 /** Files of one session; more would be for a batch. */
 const MOST = 2000;
+/** Files that are taken in at once: to ask each for its size takes its time. */
+const A_GO = 50;
 
 const at = (id) => document.getElementById(id);
 const form = at("form");
@@ -20,6 +22,9 @@ const maxBytes = Number(form.dataset.maxBytes);
 const byId = new Map();
 let items = [];
 let numbers = 0;
+/** Files that are being added, and times that all were removed. */
+let coming = 0;
+let clears = 0;
 
 const keep = await Keep.open();
 const thumbs = new Thumbs((item) => keep.save(item));
@@ -75,19 +80,30 @@ function place({ position, estimate_seconds: seconds }) {
   });
 }
 
-function add(files, left = 0) {
-  const room = Math.max(0, MOST - items.length);
-  const taken = files.slice(0, room).map((file) => fromFile(file, (numbers += 1)));
-  for (const item of taken) {
+async function add(files, left = 0) {
+  const room = Math.max(0, MOST - items.length - coming);
+  const taken = files.slice(0, room);
+  const was = clears;
+  tally.added(taken.length, { left, over: files.length - taken.length, most: MOST });
+  coming += taken.length;
+  for (let start = 0; start < taken.length; start += A_GO) {
+    if (start) await new Promise((resolve) => setTimeout(resolve));
+    const some = taken.slice(start, start + A_GO);
+    coming -= some.length;
+    if (clears === was) takeIn(some);
+  }
+}
+
+function takeIn(files) {
+  const some = files.map((file) => fromFile(file, (numbers += 1)));
+  for (const item of some) {
     if (item.size > maxBytes) {
       fail(item, "too_large", `${bytes(item.size)} is more than the ${bytes(maxBytes)} that an image may have`);
     }
     moved(item);
   }
-  items.push(...taken);
-  tally.added(taken.length, { left, over: files.length - taken.length, most: MOST });
-  sender.add(taken.filter((item) => item.state === "waiting"));
-  tally.draw();
+  items.push(...some);
+  sender.add(some.filter((item) => item.state === "waiting"));
 }
 
 function retry(some) {
@@ -130,6 +146,7 @@ async function withdraw(item) {
 
 function clear() {
   const gone = items;
+  clears += 1;
   items = [];
   byId.clear();
   for (const item of gone) {

@@ -1,7 +1,7 @@
 // The list: one row a file, drawn at the next frame, and never more rows at once than fit in one.
 
 /** Rows that are made or drawn anew in one frame; a frame has 16 ms, a row takes a tenth of one. */
-const A_FRAME = 40;
+const A_FRAME = 25;
 
 const TITLES = {
   waiting: "Waiting to be sent", uploading: "Sending", queued: "In the queue", classifying: "Being classified, or next",

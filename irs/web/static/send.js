@@ -1,6 +1,6 @@
 // Uploads, a few at once, each repeated where that may help.
 
-import { fail, take } from "./item.js";
+import { fail, random, take } from "./item.js";
 
 /** Uploads at once. A browser opens six connections to a server; one is the events', one is spare. */
 export const AT_ONCE = 4;
@@ -51,6 +51,7 @@ export class Sender {
   }
 
   send(item) {
+    item.idempotency ??= random();
     const request = new XMLHttpRequest(); // fetch does not tell how much has gone out
     this.active.set(item, request);
     request.open("POST", `/v1/images?name=${encodeURIComponent(item.name.toWellFormed?.() ?? item.name)}`);

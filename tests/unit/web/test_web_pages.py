@@ -58,7 +58,7 @@ def test_names_and_messages_are_escaped(service):
     evil = '"><script>alert(1)</script>.jpg'
     page = service.post((evil, picture()), headers=HTML)
     assert page.status_code == 422
-    assert re.findall(r"<script[^>]*>(.*?)</script>", page.text, re.DOTALL) == [""]  # ours, and none within
+    assert "<script" not in page.text
     assert "<b>no" not in page.text
 
 
