@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY = @command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; name one: make PYTHON=python3.12 $@" >&2; exit 2; }; \
 	exec $(PYTHON) scripts/bootstrap.py
 
-.PHONY: help up test faults fuzz lint bench audit wheel locks images venv clean
+.PHONY: help up test faults fuzz lint bench shots audit wheel locks images venv clean
 
 help:
 	@echo "make up      install, then start cloud, web tier and scaler here; Ctrl-C stops them"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint    install, then lint"
 	@echo "make bench   install, then compare scaling policies: make bench ARGS='--traces DIR' (docs/scaling.md);"
 	@echo "             another benchmark of bench/: make bench BENCH=efficiency (docs/speed.md)"
+	@echo "make shots   install, then pictures of the pages to docs/images; needs Debian's chromium"
 	@echo "make audit   ask PyPI whether a pinned package has a known vulnerability; needs the internet"
 	@echo "make wheel   build dist/irs-VERSION-py3-none-any.whl (docs/releases.md)"
 	@echo "make locks   resolve the images' packages anew, with digests; after a change of requirements.txt"
@@ -44,6 +45,9 @@ lint:
 BENCH ?= scaling
 bench:
 	$(READY) $(BIN)/python bench/$(BENCH).py $(ARGS)
+
+shots:
+	$(READY) $(BIN)/python scripts/shots.py $(ARGS)
 
 # An environment of its own: the auditor's packages are none of ours. --strict: what could
 # not be looked up fails, rather than pass unseen.

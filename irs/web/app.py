@@ -20,6 +20,7 @@ from irs.web import (
     batches,
     direct,
     docs,
+    events,
     fleet,
     health,
     hooks,
@@ -43,18 +44,22 @@ from irs.web.probe import Probe
 from irs.web.services import KEY, Services, services
 from irs.web.sources import Sources
 from irs.web.staging import Staging
+from irs.web.streams import Streams
 from irs.web.waiting import Drain, Gate, Waiting
 
-#: No script at all, no style and no picture but our files, no frame around us.
+#: No script, no style and no picture but our files, and pictures that a script of ours has made
+#: of the user's own (blob:); nothing is fetched from elsewhere, and there is no frame around us.
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
-                               "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; "
+                               "style-src 'self'; img-src 'self' blob:; form-action 'self'; "
+                               "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-#: Seconds; the address of a static file carries the version.
+#: Seconds; the address of a static file carries the version. One that does not is asked for again
+#: each time (304 as a rule): scripts import each other by their names.
 _STATIC_AGE = 86_400
 
 _log = log.get("web")
@@ -71,8 +76,8 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
     and estimates; ``ports`` are those of `irs.web.cloud.Cloud`, by their names.
     """
     app = Flask("irs.web")
-    app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings),
-                      SEND_FILE_MAX_AGE_DEFAULT=_STATIC_AGE, PROPAGATE_EXCEPTIONS=False)
+    app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings), PROPAGATE_EXCEPTIONS=False)
+    app.get_send_file_max_age = _static_age
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     cloud = Cloud(settings, **ports)
@@ -81,7 +86,7 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings, lambda: cloud.records))
-    for module in (uploads, api, batches, direct, hooks, rekognition, stats, pages, health, metrics,
+    for module in (uploads, api, events, batches, direct, hooks, rekognition, stats, pages, health, metrics,
                    openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
@@ -107,8 +112,10 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     sources = Sources(settings, cloud.source)
     bulk = Bulk(settings, cloud, estimates, sources)
     estimates.elsewhere = lambda: bulk.rate_elsewhere
-    counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
-                       upkeep=lambda: cloud.counts, bulk=lambda: bulk.counts, callbacks=lambda: cloud.calls)
+    streams = Streams(cloud, clock)
+    counters = Metrics(waiting=lambda: gate.inside, streams=lambda: streams.count,
+                       heard=lambda: cloud.heard, upkeep=lambda: cloud.counts,
+                       bulk=lambda: bulk.counts, callbacks=lambda: cloud.calls)
     waiting = Waiting(cloud, drain, clock)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
@@ -117,11 +124,15 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
         sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),
-        sources=sources, staging=Staging(settings, cloud))
+        sources=sources, staging=Staging(settings, cloud), streams=streams)
 
 
 def _depth(settings: Settings) -> int:
     return Queue(settings, settings.input_queue).depth().visible
+
+
+def _static_age(name: str | None) -> int:
+    return _STATIC_AGE if "v" in request.args else 0
 
 
 def _finish(response: Response) -> Response:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from irs.web.sources import Sources
     from irs.web.staging import Staging
     from irs.web.stats import Sight
+    from irs.web.streams import Streams
     from irs.web.waiting import Drain, Gate, Waiting
 
 #: The key in ``app.extensions``.
@@ -46,6 +47,7 @@ class Services:
     sights: Probe[Sight]
     sources: Sources
     staging: Staging
+    streams: Streams
     waiting: Waiting
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from irs.web.schemas.answers import (
     Callback,
+    Event,
     Failure,
     InputInfo,
     ModelInfo,
@@ -32,6 +33,7 @@ from irs.web.schemas.sent import (
     Addresses,
     Announced,
     Below,
+    Followed,
     Form,
     InS3,
     OneFile,
@@ -53,8 +55,10 @@ __all__ = [
     "Below",
     "Callback",
     "CostStats",
+    "Event",
     "Failure",
     "FleetStats",
+    "Followed",
     "Form",
     "InS3",
     "InputInfo",
