@@ -28,6 +28,11 @@ from irs.web.schemas.batches import (
     Batch,
     BatchCounts,
 )
+from irs.web.schemas.history import (
+    Decided,
+    History,
+    Minute,
+)
 from irs.web.schemas.sent import (
     Addresses,
     Announced,
@@ -40,6 +45,8 @@ from irs.web.schemas.sent import (
 from irs.web.schemas.stats import (
     CostStats,
     FleetStats,
+    InstanceStats,
+    LatencyStats,
     ProcessStats,
     QueueStats,
     Stats,
@@ -53,12 +60,17 @@ __all__ = [
     "Below",
     "Callback",
     "CostStats",
+    "Decided",
     "Failure",
     "FleetStats",
     "Form",
+    "History",
     "InS3",
     "InputInfo",
+    "InstanceStats",
     "JsonSchema",
+    "LatencyStats",
+    "Minute",
     "Model",
     "ModelInfo",
     "NotTaken",
