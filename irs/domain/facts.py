@@ -76,6 +76,8 @@ class Facts:
         self._oldest: datetime | None = None
         self._doings: Sequence[Doing] = ()
         self._dead: int | None = None
+        #: the minute that another scaler began; None: none
+        self.left: Point | None = None
         #: the minute under way; None: it has no look so far
         self._point: Point | None = None
         self._minute = Gain()
@@ -93,6 +95,7 @@ class Facts:
             self._today = Today(day=str(today["day"]), instance_seconds=float(today["instance_seconds"]),
                                 images=int(today["images"]), failed=int(today["failed"]))
             self._decisions.extend(decision(d) for d in reversed(told["decisions"]))
+            self.left = None if told.get("minute") is None else chronicle.point(told["minute"])
             if self._since is None or self._until is None or None in (
                     self._since.tzinfo, self._until.tzinfo):
                 raise ValueError("a moment without a time zone")
@@ -146,6 +149,8 @@ class Facts:
             "since": self._since.isoformat(), "until": self._until.isoformat(), "dead": self._dead,
             "oldest_at": None if self._oldest is None else self._oldest.isoformat(),
             "latency": _quantiles(window),
+            "minute": None if self._point is None else chronicle.as_json(
+                replace(self._point, **_quantiles(self._minute))),
             "instances": [doing.as_dict() for doing in self._doings],
             "today": {"day": self._today.day, "images": self._today.images, "failed": self._today.failed,
                       "instance_seconds": round(self._today.instance_seconds, 1)},

@@ -69,6 +69,8 @@ class Chronicler:
         except ValueError as exc:
             _log.warning("scaler.facts_unreadable", why=str(exc))
             self._facts = Facts({}, epoch=left.epoch, active=active, step=step)
+        if self._facts.left is not None:
+            self._keep(self._facts.left)
 
     def look(self, now: datetime, senses: Senses, actuator: Actuator, decision: Decision | None) -> None:
         """Take a round in; ``decision``: what it came to, where that is worth telling."""
