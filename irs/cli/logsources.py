@@ -136,11 +136,14 @@ class Cloud(Source):
 
     def past(self) -> Iterable[Record]:
         """From `Wanted.since` on, or of the last hour."""
-        return self.wanted.last(self._records())
+        return self.wanted.last(self._sorted())
 
     def fresh(self) -> Iterable[Record]:
         """What CloudWatch shows by now and did not before."""
-        return filter(self.wanted.takes, list(self._records()))
+        return filter(self.wanted.takes, self._sorted())
+
+    def _sorted(self) -> list[Record]:
+        return sorted(self._records(), key=lambda record: record.at)
 
     def _records(self) -> Iterator[Record]:
         newest = self._from
