@@ -52,12 +52,13 @@ class Chronicler:
     """One scaler's, for as long as it holds the lease. Not thread-safe.
 
     ``letters`` is the dead-letter queue, counted once a minute; None: nobody counts. ``step``
-    is in seconds.
+    is in seconds; None: `chronicle.STEP`.
     """
 
     def __init__(self, cluster: str, shelf: Shelf, letters: Countable | None, *, left: Journal,
-                 step: int = chronicle.STEP) -> None:
+                 step: int | None = None) -> None:
         """``left`` is what the last holder left."""
+        step = step or chronicle.STEP
         self._cluster, self._shelf, self._letters, self._step = cluster, shelf, letters, step
         self._pages: dict[datetime, _Page] = {}
         self._asked: datetime | None = None
