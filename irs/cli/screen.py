@@ -81,7 +81,7 @@ def _rows(seen: Seen, room: int, *, unicode: bool) -> Iterator[tuple[str, Render
     yield "Dead letters", Text("not known" if dead is None else str(dead), style="bold red" if dead else "")
     yield from _fleet(stats.get("fleet"), room, unicode=unicode)
     web = stats.get("process")
-    yield from _paces(seen.history, web, room, unicode=unicode)
+    yield from _paces(seen.history, stats, room, unicode=unicode)
     yield "Wait", Text(_percentiles(latency, "wait"))
     yield "Model", Text(_percentiles(latency, "infer"))
     if cost := stats.get("cost"):
@@ -108,17 +108,17 @@ def _fleet(fleet: Mapping[str, Any] | None, room: int, *, unicode: bool) -> Iter
                        style="bold red")
 
 
-def _paces(history: Mapping[str, Any], web: Mapping[str, Any] | None, room: int, *,
+def _paces(history: Mapping[str, Any], stats: Mapping[str, Any], room: int, *,
            unicode: bool) -> Iterator[tuple[str, RenderableType]]:
-    rate, points = wording.pace(history), history.get("points") or ()
+    web, last = stats.get("process"), wording.last_minute(history, stats["at"])
     told = "" if web is None else f"{web['results_per_second']:.1f} results/s through this web process"
-    if rate is None:
+    if last is None:
         yield "Pace", Text(told or "not known before a minute is over")
         return
-    yield "Pace", Text(f"{rate:.1f} images/s in the last minute   {told}")
+    yield "Pace", Text(f"{wording.pace(last, history):.1f} images/s in the last minute   {told}")
     if unicode:
-        yield "", Text(wording.bars([point["images"] for point in points], min(60, room)), style="green")
-    last = points[-1]
+        images = [point["images"] for point in history["points"]]
+        yield "", Text(wording.bars(images, min(60, room)), style="green")
     yield "Errors", Text(f"{last['failed']} of {last['images']} in the last minute",
                          style="bold red" if last["failed"] else "")
 

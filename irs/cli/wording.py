@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 #: A letter's height in eight steps.
@@ -10,6 +11,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 #: Words for what an instance does.
 DOES = {"booting": "boots", "idle": "waits for work", "busy": "classifies",
         "draining": "finishes what it has", "stopped": "is kept for later"}
+#: How long ago the last minute that is over may have begun.
+RECENT = timedelta(minutes=4)
 #: Seconds without a report after which a worker has fallen silent: see `irs.domain.observing.FRESH`.
 SILENT = 25.0
 
@@ -51,21 +54,29 @@ def bars(values: Iterable[float], width: int) -> str:
     return "".join(" " if not value else _BARS[min(7, int(8 * value / most))] for value in shown)
 
 
-def pace(history: Mapping[str, Any]) -> float | None:
-    """Images a second of the last minute that is over; None where there is none."""
+def last_minute(history: Mapping[str, Any], now: str) -> Mapping[str, Any] | None:
+    """The minute that was over last at ``now``; None where nobody has written it."""
     points = history.get("points") or ()
-    return points[-1]["images"] / history["step_seconds"] if points else None
+    if not points:
+        return None
+    age = datetime.fromisoformat(now) - datetime.fromisoformat(points[-1]["at"])
+    return points[-1] if age <= RECENT else None
+
+
+def pace(point: Mapping[str, Any], history: Mapping[str, Any]) -> float:
+    """Images a second of this minute."""
+    return point["images"] / history["step_seconds"]
 
 
 def line(stats: Mapping[str, Any], history: Mapping[str, Any]) -> str:
     """All of it in one line, for a file."""
     queue, fleet, latency = (stats.get(part) or {} for part in ("queue", "fleet", "latency"))
-    cost, rate = stats.get("cost") or {}, pace(history)
+    cost, point = stats.get("cost") or {}, last_minute(history, stats["at"])
     parts = [
         f"queue {queue.get('visible', '-')} waiting, {queue.get('in_flight', '-')} in flight, oldest "
         f"{seconds(queue.get('oldest_seconds'))}",
         states(fleet.get("instances") or ()) if fleet else "no scaler",
-        "-" if rate is None else f"{rate:.1f} images/s",
+        "-" if point is None else f"{pace(point, history):.1f} images/s",
         f"wait p95 {seconds(latency.get('wait_p95'))}, model p95 {seconds(latency.get('infer_p95'))}",
         f"dead letters {_known(queue.get('dead'))}"]
     if cost:

@@ -76,6 +76,8 @@ class Facts:
         self._oldest: datetime | None = None
         self._doings: Sequence[Doing] = ()
         self._dead: int | None = None
+        #: until when each instance has been counted
+        self._paid: dict[str, datetime] = {}
         #: the minute that another scaler began; None: none
         self.left: Point | None = None
         #: the minute under way; None: it has no look so far
@@ -112,8 +114,11 @@ class Facts:
         last = min(self._until or now, now)
         ended = self.close() if self._point and chronicle.floor(now, self._step) != self._point.at else None
         self._known, gain = counting.tally(self._known, seen.reports, since=self._since, now=now)
-        self._count_today(seen, last, gain)
-        seconds = 0.0 if paused else _billed(seen, last)
+        paid = {key: max(since, self._paid.get(key, last)) for key, since in seen.billed.items()}
+        self._count_today(now, last, paid, gain)
+        seconds = 0.0 if paused else _billed(now, paid)
+        self._paid = {**{key: at for key, at in self._paid.items() if now - at <= PAUSE},
+                      **dict.fromkeys(paid, now)}
         gain = Gain() if paused else gain
         self._recent.append((now, gain))
         while self._recent[0][0] <= now - WINDOW:
@@ -158,14 +163,14 @@ class Facts:
             "workers": counting.as_json(self._known),
         }
 
-    def _count_today(self, seen: Look, last: datetime, gain: Gain) -> None:
-        day = f"{seen.now:%Y-%m-%d}"
-        midnight = seen.now.replace(hour=0, minute=0, second=0, microsecond=0)
+    def _count_today(self, now: datetime, last: datetime, paid: Mapping[str, datetime], gain: Gain) -> None:
+        day = f"{now:%Y-%m-%d}"
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         if day != self._today.day:
             self._today = Today(day=day)
-        self._today.instance_seconds += _billed(seen, max(last, midnight))
+        self._today.instance_seconds += _billed(now, {key: max(at, midnight) for key, at in paid.items()})
         # What was done in a pause around midnight may have been yesterday's.
-        if last >= midnight or seen.now - last <= PAUSE:
+        if last >= midnight or now - last <= PAUSE:
             self._today.images += gain.images
             self._today.failed += gain.failed
 
@@ -182,9 +187,9 @@ class Facts:
         self._point = one if self._point is None else one.together(self._point)
 
 
-def _billed(seen: Look, last: datetime) -> float:
-    """Seconds of instances since ``last``."""
-    return sum(max(0.0, (seen.now - max(last, since)).total_seconds()) for since in seen.billed.values())
+def _billed(now: datetime, paid: Mapping[str, datetime]) -> float:
+    """Seconds of instances since they were counted last."""
+    return sum(max(0.0, (now - at).total_seconds()) for at in paid.values())
 
 
 def _quantiles(gain: Gain) -> dict[str, float | None]:

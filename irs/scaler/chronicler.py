@@ -19,8 +19,6 @@ from irs.domain.journal import Journal
 from irs.scaler.actuator import Actuator
 from irs.scaler.senses import Countable, Senses
 
-#: Bytes: an hour has about 15,000.
-MAX_HOUR = 1_000_000
 #: Hours that are kept while they cannot be written.
 KEPT = 6
 #: Most deletions a minute.
@@ -80,7 +78,9 @@ class Chronicler:
             now=now, visible=counts.visible, in_flight=counts.in_flight, delayed=counts.delayed,
             left=senses.known.left, reports=tuple(senses.reports.values()),
             doings=states.doings(actuator.views(now, senses.reports), senses.reports, now),
-            billed={e.id: e.running_since or e.launched_at for e in entries if e.state == "running"},
+            # One that was not described may be gone since; if it is not, it is made up for.
+            billed={e.id: e.running_since or e.launched_at for e in entries
+                    if e.state == "running" and not e.misses},
             active=frozenset(e.id for e in entries if e.active), dead=self._dead_letters(now)))
         if decision is not None:
             self._facts.decided(decision)

@@ -52,7 +52,9 @@ def stats(**more: Any) -> dict[str, Any]:
 
 
 def history(*images: int) -> dict[str, Any]:
-    return {"step_seconds": 60, "points": [{"images": n, "failed": n // 100} for n in images],
+    return {"step_seconds": 60, "points": [
+        {"at": (NOW - timedelta(minutes=len(images) - place)).isoformat(), "images": n, "failed": n // 100}
+        for place, n in enumerate(images)],
             "decisions": [{"at": (NOW - timedelta(minutes=n)).isoformat(),
                            "text": f"queue 140, need 5, have 2: launching {n}"} for n in range(50)]}
 
@@ -219,6 +221,14 @@ def test_what_is_wrong_is_said() -> None:
     assert drawn(Seen(url="u", trouble="no answer"))[1] == "no answer; trying again"
     assert "Fleet         no scaler runs" in drawn(Seen(url="u", stats=stats(fleet=None)))
     assert "Dead letters  not known" in drawn(Seen(url="u", stats=stats(queue={"dead": None})))
+
+
+def test_an_old_minute_is_not_the_last_one() -> None:
+    later = (NOW + timedelta(minutes=10)).isoformat()
+    lines = drawn(Seen(url="u", stats=stats(at=later), history=history(600)))
+    assert "Pace          8.2 results/s through this web process" in lines
+    assert not [line for line in lines if line.startswith("Errors")]
+    assert " · - · " in wording.line(stats(at=later), history(600))
 
 
 def test_a_names_markup_is_not_obeyed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -127,6 +128,11 @@ def test_a_day_begins_at_midnight() -> None:
         "day": "2026-01-03", "images": 0, "failed": 0, "instance_seconds": 60.0}
 
 
+def test_an_instance_that_one_look_missed_is_made_up_for() -> None:
+    (point,) = run(facts(), [look(0, billed=2), look(10, billed=2), look(20, billed=1), look(30, billed=2)])
+    assert point.instance_seconds == 60
+
+
 def test_a_clock_that_is_set_back_counts_nothing_twice() -> None:
     kept = facts()
     run(kept, [look(0, billed=1), look(50, billed=1), look(20, billed=1), look(30, billed=1)])
@@ -154,14 +160,16 @@ def test_nothing_that_was_done_is_lost_or_counted_twice(steps: list[tuple[float,
     """Through restarts at any time: today's sums are all, the minutes' what came without a pause."""
     kept, now, done, points, seconds = facts(), 0.0, 0, [], 0.0
     points += filter(None, [kept.look(look(0))])
-    for wait, more, billed, restarted in steps:
+    for number, (wait, more, billed, restarted) in enumerate(steps):
         now, done = now + wait, done + more
         if now >= 12 * 3600:
             break
         if restarted:
             points += filter(None, [kept.close()])
             kept = facts(kept.told())
-        points += filter(None, [kept.look(look(now, done=done, billed=billed))])
+        # Other ones each time: one that is there again was only missed.
+        others = {f"i-{number}-{n}": START for n in range(billed)}
+        points += filter(None, [kept.look(replace(look(now, done=done), billed=others))])
         seconds += wait * billed
         told = kept.told()["today"]
         assert told["images"] == done

@@ -179,6 +179,21 @@ def test_facts_that_are_none_are_begun_anew(events: list[Any]) -> None:
     assert len(named(events, "scaler.facts_unreadable")) == 1
 
 
+def test_an_instance_that_went_while_nobody_looked_is_not_paid_for() -> None:
+    rig = Rig(max_instances=1)
+    rig.fill(1)
+    rig.rounds(10)
+    rig.scaler.close()
+    before = facts(rig)["today"]["instance_seconds"]
+    assert before > 20
+    rig.queue.purge()
+    rig.ec2.terminate([i.id for i in rig.ec2.actual()])
+    rig.clock.advance(900)
+    rig.scaler = rig.another("two")
+    rig.rounds(5)
+    assert facts(rig)["today"]["instance_seconds"] == before
+
+
 def test_old_hours_go() -> None:
     rig = Rig()
     for name in ("2025-12-30T10", "2025-12-30T12", "2025-12-31T00"):
