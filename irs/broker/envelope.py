@@ -17,6 +17,8 @@ RECEIVES_HEADER = "irs_receives"
 #: Where traces are on, headers in which it finds its message's id, and when that came here, in
 #: nanoseconds since the epoch.
 MESSAGE_HEADER, RECEIVED_HEADER = "irs_message", "irs_received"
+#: And in which when it was sent, in milliseconds since the epoch.
+SENT_HEADER = "irs_sent"
 #: What nothing of ours asks for and a foreign message must not have: an ETA keeps a slot
 #: until it comes, an expired task is deleted without a result, and a compressed body may
 #: be a thousand times as large as a message.
@@ -46,6 +48,7 @@ def read(message: Message, source: Queue) -> dict[str, Any]:
     envelope["headers"][RECEIVES_HEADER] = message.receives
     if tracing.on():
         envelope["headers"] |= {MESSAGE_HEADER: message.id, RECEIVED_HEADER: time.time_ns()}
+    envelope["headers"][SENT_HEADER] = message.sent_ms
     return envelope
 
 

@@ -16,16 +16,19 @@ from irs.cli import (
     completion,
     drill,
     health,
+    logs,
     model,
     results,
     simulate,
     stack,
     status,
+    workers,
 )
 from irs.cli.base import CANNOT, FAILED, INTERRUPTED, cli
 
 __all__ = ["CANNOT", "FAILED", "INTERRUPTED", "audit", "batch", "classify", "cli", "compare",
-           "completion", "drill", "health", "main", "model", "results", "simulate", "stack", "status"]
+           "completion", "drill", "health", "logs", "main", "model", "results", "simulate", "stack",
+           "status", "workers"]
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ class Logs(BaseSettings):
     log_format: Literal["pretty", "json"] = "pretty"
     #: what a worker and a scaler rewrite while they go on; unset: nothing
     heartbeat_file: Path | None = None
+    #: the CloudWatch log group that `irs logs` reads; unset: the files of `irs up`
+    log_group: str | None = Field(None, pattern=r"^[A-Za-z0-9_/.#-]{1,512}$")
 
     @field_validator("log_level", mode="before")
     @classmethod

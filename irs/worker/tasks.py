@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from celery import Task
 from celery.exceptions import Reject
 
 from irs import log
-from irs.broker.envelope import RECEIVES_HEADER
+from irs.broker.envelope import RECEIVES_HEADER, SENT_HEADER
 from irs.celery import app
-from irs.domain.jobs import Job, Result
+from irs.domain.jobs import Job, Result, Status
 from irs.domain.tasks import CLASSIFY
 from irs.worker import (
     lifecycle,
     panel,  # noqa: F401 - importing it is what registers its commands
     patience,
     pipeline,
+    report,
     traced,
 )
 from irs.worker.request import unlink
@@ -45,6 +47,8 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> str:
     request = self.request
     unlink(request)
     receives = int(request.get(RECEIVES_HEADER) or 1)
+    sent = int(request.get(SENT_HEADER) or 0)
+    waited = max(0.0, time.time() - sent / 1000) if sent else None
     try:
         job = Job.from_message(*args, **kwargs)
     except (ValueError, TypeError) as exc:
@@ -59,6 +63,7 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> str:
             traced.postponed(span, exc)
             raise Reject(str(exc), requeue=True) from None
         traced.finished(span, result)
+    report.meter().tally.ended(waited, failed=result.status is Status.FAILED)
     return _gist(result)
 
 

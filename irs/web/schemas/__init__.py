@@ -29,6 +29,11 @@ from irs.web.schemas.batches import (
     Batch,
     BatchCounts,
 )
+from irs.web.schemas.history import (
+    Decided,
+    History,
+    Minute,
+)
 from irs.web.schemas.sent import (
     Addresses,
     Announced,
@@ -42,6 +47,8 @@ from irs.web.schemas.sent import (
 from irs.web.schemas.stats import (
     CostStats,
     FleetStats,
+    InstanceStats,
+    LatencyStats,
     ProcessStats,
     QueueStats,
     Stats,
@@ -55,14 +62,19 @@ __all__ = [
     "Below",
     "Callback",
     "CostStats",
+    "Decided",
     "Event",
     "Failure",
     "FleetStats",
     "Followed",
     "Form",
+    "History",
     "InS3",
     "InputInfo",
+    "InstanceStats",
     "JsonSchema",
+    "LatencyStats",
+    "Minute",
     "Model",
     "ModelInfo",
     "NotTaken",
