@@ -24,9 +24,12 @@ def heartbeat(state: Any) -> None:
     """Tell worker(s) to send event heartbeat immediately."""
     # Celery's says that the next one follows in 5 s: a monitor that has just begun would call
     # every worker offline after ten.
-    state.consumer.event_dispatcher.send(
-        "worker-heartbeat", freq=HEARTBEAT, active=len(worker_state.active_requests),
-        processed=worker_state.all_total_count[0], loadavg=load_average(), **worker_state.SOFTWARE_INFO)
+    dispatcher = state.consumer.event_dispatcher
+    if dispatcher is not None:  # None between two connections
+        dispatcher.send(
+            "worker-heartbeat", freq=HEARTBEAT, active=len(worker_state.active_requests),
+            processed=worker_state.all_total_count[0], loadavg=load_average(),
+            **worker_state.SOFTWARE_INFO)
 
 
 @control_command()
