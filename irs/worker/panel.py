@@ -48,9 +48,10 @@ def disable_events(state: Any) -> dict[str, str]:
 
 
 @control_command()
-def shutdown(state: Any, **_: Any) -> None:
+def shutdown(state: Any, **_: Any) -> dict[str, str]:
     """Shutdown worker(s)."""
     # Celery's ends the loop at once: what runs finishes, and its message is never deleted. This
     # is the end that every other has, a drain. Commands are obeyed in the main thread.
     _log.info("worker.told_to_end")
     signal.raise_signal(signal.SIGTERM)
+    return {"ok": "finishes what it has, and ends"}
