@@ -30,13 +30,14 @@ def subscriptions(settings: Settings, prefix: str) -> Iterator[tuple[str, str]]:
 def sweep(settings: Settings, prefix: str) -> list[str]:
     """Drop the subscriptions below ``prefix`` of queues that are not there; returns their ARNs.
 
-    A process subscribes a queue that it has made, so one that is not there will not come.
+    A process subscribes a queue that it has made, so one that is not there will not come. Queues
+    of other names are not ours, and may be of another account.
     """
     there = {url.rsplit("/", 1)[-1] for url in temporary.urls(settings, prefix)}
     dropped = []
     for arn, queue in subscriptions(settings, prefix):
-        # A queue is listed up to a minute after it was made; asked for by name, at once.
-        if queue not in there and _gone(settings, queue):
+        # A queue may be listed a minute after it was made; asked for by name it is there at once.
+        if queue.startswith(prefix) and queue not in there and _gone(settings, queue):
             with translated(f"SNS unsubscribe of {queue}"):
                 clients.client(settings, "sns").unsubscribe(SubscriptionArn=arn)
             dropped.append(arn)
@@ -49,9 +50,10 @@ def _gone(settings: Settings, name: str) -> bool:
     queue = Queue(settings, name)
     queue.forget_url()
     try:
-        return not queue.url
+        _ = queue.url
     except errors.NotFound:
         return True
+    return False
 
 
 def _pages(client: Any, operation: str, field: str, **given: str) -> Iterator[dict[str, Any]]:

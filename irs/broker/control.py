@@ -46,6 +46,10 @@ class ControlChannel(SQS.Channel):
             with self._or_dropped(queue), translated("SNS topic"):
                 self.fanout._get_or_create_topic(exchange)
 
+    def forget_topics(self) -> None:
+        """Look their ARNs up anew, and make those that are gone."""
+        self._fanout = None
+
     @contextlib.contextmanager
     def _or_dropped(self, queue: str) -> Iterator[None]:
         """Drop a client's queue that cannot be subscribed: it tries again with another, for ever."""

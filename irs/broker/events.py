@@ -98,6 +98,6 @@ class Dispatcher(EventDispatcher):
                 declare=[self.exchange], headers=self.headers, delivery_mode=self.delivery_mode,
                 retry=False)
         except Exception:
-            # The topic may be gone: another channel makes it anew.
-            self._producer = None
+            # The topic may be gone: the next one makes it anew.
+            self._producer.channel.forget_topics()
             raise

@@ -24,9 +24,12 @@ def heartbeat(state: Any) -> None:
     """Tell worker(s) to send event heartbeat immediately."""
     # Celery's says that the next one follows in 5 s: a monitor that has just begun would call
     # every worker offline after ten.
-    state.consumer.event_dispatcher.send(
-        "worker-heartbeat", freq=HEARTBEAT, active=len(worker_state.active_requests),
-        processed=worker_state.all_total_count[0], loadavg=load_average(), **worker_state.SOFTWARE_INFO)
+    dispatcher = state.consumer.event_dispatcher
+    if dispatcher is not None:  # None between two connections
+        dispatcher.send(
+            "worker-heartbeat", freq=HEARTBEAT, active=len(worker_state.active_requests),
+            processed=worker_state.all_total_count[0], loadavg=load_average(),
+            **worker_state.SOFTWARE_INFO)
 
 
 @control_command()
@@ -45,9 +48,10 @@ def disable_events(state: Any) -> dict[str, str]:
 
 
 @control_command()
-def shutdown(state: Any, **_: Any) -> None:
+def shutdown(state: Any, **_: Any) -> dict[str, str]:
     """Shutdown worker(s)."""
     # Celery's ends the loop at once: what runs finishes, and its message is never deleted. This
     # is the end that every other has, a drain. Commands are obeyed in the main thread.
     _log.info("worker.told_to_end")
     signal.raise_signal(signal.SIGTERM)
+    return {"ok": "finishes what it has, and ends"}

@@ -41,7 +41,7 @@ def test_events_are_the_settings_to_switch(
 def test_a_shutdown_is_a_drain_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     raised: list[int] = []
     monkeypatch.setattr(signal, "raise_signal", raised.append)
-    assert ask("shutdown") is None
+    assert list(ask("shutdown")) == ["ok"]
     assert raised == [signal.SIGTERM]
 
 
