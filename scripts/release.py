@@ -39,7 +39,7 @@ def run(*command: str, **env: str) -> str:
 
 
 def epoch() -> str:
-    """The commit's time in seconds: of everything that is made of it. Today's, outside of git."""
+    """The commit's time in seconds: of everything that is made of it. A fixed one, outside of git."""
     found = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, text=True,  # noqa: S607
                            capture_output=True, check=False)
     return found.stdout.strip() or "1764547200"
