@@ -184,6 +184,7 @@ _READ = {
     "app.py": {"_build_persistence_save_dict": "47f94a0e375a", "_load_persisted_state": "319c13dca650"},
     "services/sqs.py": {"_act_receive_message": "d81a13b58ed7", "_act_send_message": "2c22911d57a8",
                         "get_state": "dcfab97fc33e"},
+    "services/tagging.py": {"resource_tags": "46b70ee3b72c"},
     "core/persistence.py": {"save_state": "fbf8358702eb", "load_state": "5f4b7c9ae0ae"},
 }
 
