@@ -1,9 +1,9 @@
 """What the emulator's IAM leaves out of what our tiers' policies say.
 
 MiniStack 1.5.33 takes each batch call of SQS for a permission of its own, holds an EC2 call
-against the first thing that it names, and knows no tags of instances. `complete` mends the first
-and the last, and holds RunInstances against all that it makes, uses and passes on, with the
-condition keys that AWS documents for each:
+against the first thing that it names and an Unsubscribe against nothing, and knows no tags of
+instances. `complete` mends that, and holds RunInstances against all that it makes, uses and
+passes on, with the condition keys that AWS documents for each:
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 """
 
@@ -73,6 +73,9 @@ def _checks(ec2: ModuleType, action: str, resource: str) -> Sequence[_Check]:
         return list(_launch(ec2))
     if action in ("ec2:StartInstances", "ec2:StopInstances", "ec2:TerminateInstances"):
         return [_Check(action=action, resource=_arn(ec2, "instance", i)) for i in _named(ec2, "InstanceId")]
+    if action == "sns:Unsubscribe":
+        # Held against the subscription's topic; the call has the subscription's name alone.
+        resource = str(ec2._p(_params.get(), "SubscriptionArn")).rpartition(":")[0]
     return [_Check(action=action, resource=resource)]
 
 

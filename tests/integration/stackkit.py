@@ -50,17 +50,17 @@ def root(endpoint: str, **values: Any) -> Settings:
 class Stack:
     """One stack in the account behind ``endpoint``."""
 
-    def __init__(self, endpoint: str, name: str, **parameters: str) -> None:
+    def __init__(self, endpoint: str, name: str, *, path: Path = TEMPLATE, **parameters: str) -> None:
         self.name = name
         self._root = root(endpoint)
         self._cfn = clients.client(self._root, "cloudformation")
-        body = template()
+        body = template(path)
         #: resources that the emulator has no way to make
         self.left_out = self._trim(body)
         self._cfn.create_stack(
             StackName=name, TemplateBody=json.dumps(body), Capabilities=["CAPABILITY_IAM"],
             Parameters=[{"ParameterKey": key, "ParameterValue": value}
-                        for key, value in (GIVEN | parameters).items()])
+                        for key, value in (GIVEN | parameters).items() if key in body["Parameters"]])
         found = until(lambda: self._over("CREATE"), 30)
         assert found["StackStatus"] == "CREATE_COMPLETE", self.events()
         self.outputs = {o["OutputKey"]: o["OutputValue"] for o in found["Outputs"]}
@@ -140,7 +140,8 @@ class Stack:
         iam.attach_user_policy(UserName=name, PolicyArn=self.outputs[f"{tier}Policy"])
         key = iam.create_access_key(UserName=name)["AccessKey"]
         try:
-            yield settings_module.build(self.values() | {
+            told = self.values() if "Settings" in self.outputs else {}
+            yield settings_module.build(told | {
                 "aws_endpoint_url": endpoint, "aws_access_key_id": key["AccessKeyId"],
                 "aws_secret_access_key": key["SecretAccessKey"], "poll_wait": 1})
         finally:
