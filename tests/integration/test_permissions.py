@@ -128,6 +128,18 @@ def test_an_upload_gets_its_label_from_an_instance_that_was_launched_for_it(
     assert "ec2:RunInstances" in deployment.record.actions("Scaler")
 
 
+def test_workers_answer_celery(deployment: Deployment, strict: str) -> None:
+    """A person asks; the worker's own policy is what its answer needs."""
+    person = owner(strict, deployment.settings)
+    instance = next(i for i in Fleet(person).describe() if i.active)
+    command = [sys.executable, "-m", "celery", "-A", "irs", "inspect", "ping", "--timeout", "20",
+               "--destination", f"worker@{instance.id}"]
+    done = subprocess.run(command, env=environment(person), cwd=stackkit.ROOT,
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert "1 node online" in done.stdout, done.stdout + done.stderr
+    assert deployment.record.refused() == []
+
+
 def test_images_from_elsewhere(deployment: Deployment, strict: str, photos: dict[str, bytes]) -> None:
     s3 = clients.client(stackkit.root(strict), "s3")
     s3.create_bucket(Bucket=PHOTOS)
@@ -168,18 +180,6 @@ def test_batches_repeats_callbacks_and_cancelled_jobs(
     assert deployment.record.refused() == []
 
 
-def test_workers_answer_celery(deployment: Deployment, strict: str) -> None:
-    """A person asks; the worker's own policy is what its answer needs."""
-    person = owner(strict, deployment.settings)
-    (instance,) = Fleet(person).describe()
-    command = [sys.executable, "-m", "celery", "-A", "irs", "inspect", "ping", "--timeout", "20",
-               "--destination", f"worker@{instance.id}"]
-    done = subprocess.run(command, env=environment(person), cwd=stackkit.ROOT,
-                          capture_output=True, text=True, timeout=60, check=False)
-    assert "1 node online" in done.stdout, done.stdout + done.stderr
-    assert deployment.record.refused() == []
-
-
 def test_a_dead_letter_is_looked_at_and_stays(deployment: Deployment, strict: str) -> None:
     dead = deployment.settings.dead_letter_queue
     until(lambda: {"sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"} <= {
@@ -197,8 +197,9 @@ def owner(strict: str, settings: Settings) -> Settings:
 
 # -- no more than that ------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def people(strict: str, stack: Stack) -> Iterator[dict[str, Settings]]:
+def people(strict: str, stack: Stack, deployment: Deployment) -> Iterator[dict[str, Settings]]:
     """Settings of a user for each tier, who has its policy alone."""
+    deployment.end()  # nobody is to boot what is launched from here on
     with ExitStack() as made:
         proxy = made.enter_context(Proxy(strict, adds=OVER_TLS))
         yield {tier: made.enter_context(stack.person(tier, proxy.endpoint)) for tier in TIERS}
@@ -325,6 +326,8 @@ def test_a_policy_allows_what_was_used_and_what_is_accounted_for(
     deployment.end()  # which uses some as well
     assert deployment.record.refused() == []
     allowed, used = stackkit.actions(stack.policy(tier)), deployment.record.actions(tier)
+    for call in deployment.record.calls(tier):  # to be read with `pytest -s`
+        print(f"{tier:7} {call.action:30} {call.target}")
     assert used <= allowed
     assert allowed - used <= UNSEEN[tier].keys() <= allowed
 
