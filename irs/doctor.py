@@ -102,7 +102,7 @@ def check_cloud(loaded: Settings) -> Iterator[Check]:
                      "correct IRS_SOURCE_BUCKETS, or allow s3:ListBucket and s3:GetObject there")
     if loaded.remote_control:
         yield _asked("remote control", lambda: f"SNS answers, {probe.topics(loaded)} topics",
-                     "allow SNS (docs/operations.md), or set IRS_REMOTE_CONTROL=false")
+                     "allow sns:ListTopics (docs/operations.md), or set IRS_REMOTE_CONTROL=false")
     yield _asked("instances", lambda: _fleet(loaded), "allow ec2:DescribeInstances")
 
 
@@ -133,10 +133,14 @@ def check_storage(loaded: Settings) -> Iterator[Check]:
         yield Check(name=finding.name, level="ok" if finding.ok else "fail",
                     found=finding.detail if finding.ok else found, mend="" if finding.ok else mend)
     there = {finding.name for finding in findings if finding.ok}
-    if f"queue {loaded.input_queue}" in there:
-        yield check_visibility(loaded)
-    if f"queue {loaded.dead_letter_queue}" in there:
-        yield check_dead_letters(loaded)
+    for name, queue, check in (("visibility timeout", loaded.input_queue, check_visibility),
+                               ("dead letters", loaded.dead_letter_queue, check_dead_letters)):
+        if f"queue {queue}" in there:
+            try:
+                yield check(loaded)
+            except errors.CloudError as exc:
+                yield Check(name=name, level="fail", found=str(exc),
+                            mend=f"allow sqs:GetQueueAttributes on {queue}")
 
 
 def check_visibility(loaded: Settings) -> Check:

@@ -104,11 +104,8 @@ class Fleet:
             "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled",
                                 "InstanceMetadataTags": "enabled"},
             "TagSpecifications": [{"ResourceType": "instance", "Tags": tags}],
+            **_surroundings(s),
         }
-        if s.instance_profile:
-            request["IamInstanceProfile"] = {"Name": s.instance_profile}
-        if s.security_group_ids:
-            request["SecurityGroupIds"] = list(s.security_group_ids)
         if subnet:
             request["SubnetId"] = subnet
         if spot:
@@ -152,3 +149,16 @@ class Fleet:
             answer = self._ec2.describe_instance_attribute(
                 InstanceId=instance_id, Attribute="instanceInitiatedShutdownBehavior")
         return answer["InstanceInitiatedShutdownBehavior"]["Value"]
+
+
+def _surroundings(settings: Settings) -> dict[str, Any]:
+    """What a launch takes from the account around it."""
+    found: dict[str, Any] = {}
+    if settings.instance_profile:
+        found["IamInstanceProfile"] = {"Name": settings.instance_profile}
+    if settings.launch_template:
+        # Not its default version, which stays the first one when a stack is updated.
+        found["LaunchTemplate"] = {"LaunchTemplateId": settings.launch_template, "Version": "$Latest"}
+    if settings.security_group_ids:
+        found["SecurityGroupIds"] = list(settings.security_group_ids)
+    return found

@@ -6,7 +6,9 @@ does the same.
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from irs import errors
@@ -20,6 +22,7 @@ from irs.settings import Settings
 DEAD_RETENTION = 1_209_600
 #: Announcements are a convenience; results stay in S3. An hour bounds what nobody reads.
 ANNOUNCE_RETENTION = 3_600
+_REDRIVE = "redrive policy"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,21 +38,36 @@ class Finding:
 def ensure(settings: Settings, *, create: bool = True) -> list[Finding]:
     """Check buckets, lifecycle rules, queues and the redrive policy; make what is missing if ``create``.
 
+    Where nothing is to be made, a call that is denied is a finding, which names the permission.
     Raises `irs.errors.CloudError` where the endpoint cannot be asked.
     """
-    findings = [_bucket(settings, name, create)
-                for name in (settings.input_bucket, settings.output_bucket)]
     dead = Queue(settings, settings.dead_letter_queue)
     work = Queue(settings, settings.input_queue)
     announce = Queue(settings, settings.output_queue)
-    findings.append(_queue(dead, create, {"MessageRetentionPeriod": str(DEAD_RETENTION)}))
-    findings.append(_queue(work, create, {
-        "VisibilityTimeout": str(settings.visibility_timeout),
-        "ReceiveMessageWaitTimeSeconds": str(settings.poll_wait),
-    }))
-    findings.append(_queue(announce, create, {"MessageRetentionPeriod": str(ANNOUNCE_RETENTION)}))
-    findings.append(_redrive(settings, work, dead, create))
-    return findings
+    looks: list[tuple[str, str, Callable[[], Finding]]] = [
+        (f"bucket {name}", f"s3:ListBucket on arn:aws:s3:::{name}",
+         functools.partial(_bucket, settings, name, create))
+        for name in (settings.input_bucket, settings.output_bucket)]
+    looks += [
+        (f"queue {queue.name}", f"sqs:GetQueueUrl on {queue.name}",
+         functools.partial(_queue, queue, create, attributes))
+        for queue, attributes in (
+            (dead, {"MessageRetentionPeriod": str(DEAD_RETENTION)}),
+            (work, {"VisibilityTimeout": str(settings.visibility_timeout),
+                    "ReceiveMessageWaitTimeSeconds": str(settings.poll_wait)}),
+            (announce, {"MessageRetentionPeriod": str(ANNOUNCE_RETENTION)}))]
+    looks.append((_REDRIVE, f"sqs:GetQueueAttributes on {work.name}",
+                  functools.partial(_redrive, settings, work, dead, create)))
+    return [_looked(name, permission, look, create) for name, permission, look in looks]
+
+
+def _looked(name: str, permission: str, look: Callable[[], Finding], create: bool) -> Finding:
+    try:
+        return look()
+    except errors.AccessDenied:
+        if create:
+            raise
+        return Finding(name=name, ok=False, detail=f"denied: allow {permission}")
 
 
 def _bucket(settings: Settings, name: str, create: bool) -> Finding:
@@ -86,7 +104,7 @@ def _queue(queue: Queue, create: bool, attributes: dict[str, str]) -> Finding:
 
 
 def _redrive(settings: Settings, work: Queue, dead: Queue, create: bool) -> Finding:
-    label = "redrive policy"
+    label = _REDRIVE
     wanted = (dead.name, settings.max_receive_count)
     try:
         found = work.redrive()

@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from irs.errors import SettingsError, Unreachable
-from irs.local import children, ec2, longpoll
+from irs.local import children, ec2, longpoll, permissions
 from irs.local.autosave import Autosave
 from irs.local.children import Child
 
 HOST = "127.0.0.1"
 SERVICES = ("sqs", "s3", "sns", "ec2", "iam", "sts")
+#: What a stack is made of besides (deploy/stack.yaml).
+STACK = ("cloudformation", "autoscaling", "elasticloadbalancing", "monitoring", "logs", "ssm")
 #: Those that keep state in memory; S3's bucket records, its objects are on disk already.
 SAVED = ("sqs", "sns", "ec2", "s3", "iam")
 #: Seconds: an import of MiniStack on a busy machine, with room.
@@ -39,13 +41,17 @@ STOP = 15.0
 class Emulator:
     """The emulator as a child process; a context manager.
 
-    ``port`` 0 takes a free one; read `port` and `endpoint` after `start`.
+    ``port`` 0 takes a free one; read `port` and `endpoint` after `start`. ``strict``: it makes
+    stacks, verifies signatures, and refuses what IAM does not allow to others than the root
+    user, whose key is ``test``.
     """
 
-    def __init__(self, state: Path, *, port: int = 0, log: Path | None = None) -> None:
+    def __init__(self, state: Path, *, port: int = 0, log: Path | None = None,
+                 strict: bool = False) -> None:
         self.state = state
         self.port = port
         self._log = log or state / "emulator.log"
+        self._options = ["--strict"] if strict else []
         self._child: Child | None = None
 
     @property
@@ -80,7 +86,7 @@ class Emulator:
             self._child = children.spawn(
                 "emulator",
                 [sys.executable, "-m", "irs.local.emulator", "--fd", str(listener.fileno()),
-                 "--port", str(self.port), "--state", str(self.state.resolve())],
+                 "--port", str(self.port), "--state", str(self.state.resolve()), *self._options],
                 log=self._log, env=children.base_env(), pass_fds=[listener.fileno()])
         try:
             self._await_health()
@@ -154,18 +160,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--fd", type=int, help="a bound socket that was inherited")
     parser.add_argument("--host", default=HOST, help="address to listen on: it asks nobody for a password")
     parser.add_argument("--name", default=HOST, help="what clients call this machine")
+    parser.add_argument("--strict", action="store_true", help="stacks, and permissions enforced")
     options = parser.parse_args(argv)
     options.state.mkdir(parents=True, exist_ok=True)
     # MiniStack reads its configuration when it is imported.
-    os.environ.update(_configuration(options.port, options.state.resolve(), options.name))
+    os.environ.update(_configuration(options.port, options.state.resolve(), options.name, options.strict))
     fd = options.fd if options.fd is not None else bind(options.port, host=options.host).detach()
-    asyncio.run(_serve(fd))
+    asyncio.run(_serve(fd, strict=options.strict))
 
 
-def _configuration(port: int, state: Path, name: str) -> dict[str, str]:
+def _configuration(port: int, state: Path, name: str, strict: bool) -> dict[str, str]:
     return {
         "GATEWAY_PORT": str(port), "BIND_HOST": HOST, "MINISTACK_HOST": name,
-        "SERVICES": ",".join(SERVICES), "LOG_LEVEL": "WARNING",
+        "SERVICES": ",".join((*SERVICES, *(STACK if strict else ()))), "LOG_LEVEL": "WARNING",
+        "AUTH": str(strict).lower(),
         "PERSIST_STATE": "1", "STATE_DIR": str(state / "state"),
         "S3_PERSIST": "1", "S3_DATA_DIR": str(state / "s3"),
         # No listeners besides ours, and a daemon address that does not exist: MiniStack
@@ -175,7 +183,7 @@ def _configuration(port: int, state: Path, name: str) -> dict[str, str]:
     }
 
 
-async def _serve(fd: int) -> None:
+async def _serve(fd: int, *, strict: bool) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack import app as ministack
@@ -185,6 +193,11 @@ async def _serve(fd: int) -> None:
 
     ec2.complete(ministack_ec2)
     longpoll.complete(ministack_sqs)
+    if strict:
+        from ministack.core import iam_actions, iam_evaluator
+        from ministack.services import tagging
+
+        permissions.complete(ministack_ec2, tagging, iam_actions, iam_evaluator)
 
     async def save() -> None:
         # Copied here, on the loop that changes it; written in a thread, into a new file

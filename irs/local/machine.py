@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from irs import log
 from irs import settings as settings_module
 from irs.aws.fleet import CLUSTER_TAG, ROLE, ROLE_TAG, Instance
-from irs.local import children
+from irs.local import children, role
 from irs.local.children import Child
 from irs.local.metadata import Facts, MetadataServer
 from irs.settings import Settings
 
 PID_FILE = "pid"
+#: Of an instance's credentials: what is left of their life when they are renewed.
+RENEW = timedelta(minutes=20)
 CONSOLE = "console.log"
 
 _log = log.get("instances")
@@ -53,14 +57,11 @@ class Machine:
     def boot(self, user_data: str) -> None:
         """Start the process. Call it from a thread that outlives it."""
         s, i = self._settings, self._instance
-        secret = s.aws_secret_access_key
         self.directory.mkdir(parents=True, exist_ok=True)
         self._metadata = MetadataServer(Facts(
             instance_id=i.id, instance_type=i.type, ami=s.ami, region=s.region,
-            user_data=user_data,
-            tags={"Name": i.name, CLUSTER_TAG: s.cluster, ROLE_TAG: ROLE},
-            access_key=s.aws_access_key_id or "test",
-            secret_key=secret.get_secret_value() if secret else "test"))
+            user_data=user_data, credentials=role.credentials(s, i.id),
+            tags={"Name": i.name, CLUSTER_TAG: s.cluster, ROLE_TAG: ROLE}))
         env = children.base_env()
         # Where this "machine image" keeps its model; everything else is in the user data.
         env |= settings_module.as_env(
@@ -92,11 +93,20 @@ class Machine:
             return self.stopping
         if self._child.poll() is None:
             children.trim(self._child.log)
-            if self._kill_at is None or time.monotonic() < self._kill_at:
+            if self._kill_at is None:
+                self._renew()
+                return False
+            if time.monotonic() < self._kill_at:
                 return False
             _log.warning("instance.killed", instance=self.id, grace=self._settings.stop_grace)
         self.power_off()
         return True
+
+    def _renew(self) -> None:
+        """New credentials well before clients ask for them, which begins 15 minutes before the end."""
+        server = self._metadata
+        if server and server.facts.credentials.expires - datetime.now(UTC) < RENEW:
+            server.facts = replace(server.facts, credentials=role.credentials(self._settings, self.id))
 
     def power_off(self) -> None:
         """SIGKILL to whatever is left, and close the metadata endpoint."""

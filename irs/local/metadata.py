@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from irs.local.role import Credentials
+
 HOST = "127.0.0.1"
 #: AWS's own bounds for a token's life, in seconds.
 _MAX_TTL = 21_600
 _TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 _TOKEN_HEADER = "X-aws-ec2-metadata-token"  # noqa: S105 - a header's name
-#: As long as AWS's: clients renew them in the same way.
-_CREDENTIALS_LIFE = timedelta(hours=6)
 _ACCOUNT = "000000000000"
 
 
@@ -33,13 +33,11 @@ class Facts:
     instance_type: str
     ami: str
     region: str
+    #: its role's
+    credentials: Credentials
     #: as given at launch; empty: none
     user_data: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
-    #: name of the role whose credentials are served
-    role: str = "irs-app"
-    access_key: str = "test"
-    secret_key: str = "test"  # noqa: S105 - an emulator takes any
 
 
 class MetadataServer:
@@ -114,9 +112,9 @@ class MetadataServer:
             "placement/availability-zone": f.region + "a",
             "iam/info": json.dumps({
                 "Code": "Success", "LastUpdated": _stamp(datetime.now(UTC)),
-                "InstanceProfileArn": f"arn:aws:iam::{_ACCOUNT}:instance-profile/{f.role}",
+                "InstanceProfileArn": f"arn:aws:iam::{_ACCOUNT}:instance-profile/{f.credentials.role}",
                 "InstanceProfileId": "AIPAEMBEDDEDCLOUD"}),
-            f"iam/security-credentials/{f.role}": json.dumps(self._credentials()),
+            f"iam/security-credentials/{f.credentials.role}": json.dumps(self._credentials()),
         }
         tree |= {f"tags/instance/{key}": value for key, value in f.tags.items()}
         if self._action:
@@ -124,10 +122,10 @@ class MetadataServer:
         return tree
 
     def _credentials(self) -> dict[str, str]:
-        now = datetime.now(UTC)
-        return {"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": _stamp(now),
-                "AccessKeyId": self.facts.access_key, "SecretAccessKey": self.facts.secret_key,
-                "Token": "embedded", "Expiration": _stamp(now + _CREDENTIALS_LIFE)}
+        found = self.facts.credentials
+        return {"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": _stamp(datetime.now(UTC)),
+                "AccessKeyId": found.access_key, "SecretAccessKey": found.secret_key,
+                "Token": found.token, "Expiration": _stamp(found.expires)}
 
     def _identity(self) -> dict[str, str]:
         f = self.facts

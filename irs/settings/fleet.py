@@ -51,6 +51,8 @@ class Fleet(BaseSettings):
     spot: bool = False
     instance_name: str = Field("AppTier-Instance", pattern=r"^[A-Za-z0-9_.-]{1,100}$")
     instance_profile: str | None = None
+    #: what else a launch brings: disks and their encryption, tags of volumes
+    launch_template: str | None = Field(None, pattern=r"^lt-[0-9a-f]{8,17}$")
     subnet_ids: Csv = ()
     security_group_ids: Csv = ()
     min_instances: int = Field(0, ge=0)

@@ -23,6 +23,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where an embedded cloud answers that makes stacks and enforces permissions."""
+    from irs.local.emulator import Emulator
+
+    directory = tmp_path_factory.mktemp("strict")
+    with Emulator(directory, log=directory / "emulator.log", strict=True) as emulator:
+        yield emulator.endpoint
+
+
+@pytest.fixture(scope="module")
 def make_service(model_dir: Path,
                  tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
     """``make_service(cloud, **settings)``: buckets and queues made, no process yet.

@@ -174,7 +174,7 @@ def test_a_kill_of_its_starter_ends_it(tmp_path: Path) -> None:
     assert emulator.child.wait(20) == 0
 
 
-#: What `irs.local.ec2`, `.longpoll` and `.emulator` were written against. When one of these
+#: What `irs.local.ec2`, `.longpoll`, `.permissions` and `.emulator` were written against. When one of these
 #: changes with a new MiniStack: read it again, see whether the gap is still there.
 _READ = {
     "services/ec2.py": {
@@ -184,6 +184,9 @@ _READ = {
     "app.py": {"_build_persistence_save_dict": "47f94a0e375a", "_load_persisted_state": "319c13dca650"},
     "services/sqs.py": {"_act_receive_message": "d81a13b58ed7", "_act_send_message": "2c22911d57a8",
                         "get_state": "dcfab97fc33e"},
+    "services/tagging.py": {"resource_tags": "46b70ee3b72c"},
+    "core/iam_actions.py": {"_action_from_target": "64054aff1239", "extract_iam_action": "1c5bf4bb7497"},
+    "core/iam_evaluator.py": {"enforce": "fcf4e6146835"},
     "core/persistence.py": {"save_state": "fbf8358702eb", "load_state": "5f4b7c9ae0ae"},
 }
 

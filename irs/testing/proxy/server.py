@@ -11,14 +11,14 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
 from irs.testing.proxy import calls, rules, wire
 from irs.testing.proxy.calls import Call
 from irs.testing.proxy.rules import Injection, Rule
-from irs.testing.proxy.wire import Malformed, Reply, Request
+from irs.testing.proxy.wire import Headers, Malformed, Reply, Request
 
 HOST = "127.0.0.1"
 #: Seconds for the thread to start and to end.
@@ -45,14 +45,16 @@ class Proxy:
     """Forwards plain HTTP to ``upstream``; a context manager.
 
     ``heard`` is told of each call that the endpoint answered, in the proxy's thread: what
-    really happened, as opposed to what the client was told.
+    really happened, as opposed to what the client was told. ``adds`` are headers that each
+    request gets on its way, as from a proxy that ends TLS.
     """
 
-    def __init__(self, upstream: str, *, seed: int = 0,
+    def __init__(self, upstream: str, *, seed: int = 0, adds: Headers = (),
                  heard: Callable[[Exchange], None] | None = None) -> None:
         parts = urllib.parse.urlsplit(upstream)
         self._upstream = (parts.hostname or HOST, parts.port or 80)
         self._heard = heard
+        self._adds = adds
         self._random = random.Random(seed)  # noqa: S311 - which calls fail
         self._lock = threading.Lock()
         self._injections: list[Injection] = []
@@ -219,7 +221,7 @@ class Proxy:
         # A connection a call: cheap on loopback, and none that the endpoint has closed.
         reader, writer = await asyncio.open_connection(*self._upstream, limit=wire.MAX_HEAD)
         try:
-            writer.write(request.encode())
+            writer.write(replace(request, headers=(*request.headers, *self._adds)).encode())
             await writer.drain()
             reply = await wire.read_reply(reader, request.method)
         finally:

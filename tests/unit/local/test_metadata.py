@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from botocore.utils import InstanceMetadataFetcher  # noqa: TID251 - the client that must understand us
@@ -13,8 +14,12 @@ from botocore.utils import InstanceMetadataFetcher  # noqa: TID251 - the client 
 from irs.aws.metadata import Metadata
 from irs.errors import NotFound
 from irs.local.metadata import Facts, MetadataServer
+from irs.local.role import Credentials
 
+LENT = Credentials(role="irs-app", access_key="ASIA1", secret_key="s", token="t",
+                   expires=datetime(2099, 1, 1, tzinfo=UTC))
 FACTS = Facts(
+    credentials=LENT,
     instance_id="i-0123456789abcdef0", instance_type="c7i.large", ami="ami-0ee8cf7b8a34448a6",
     region="eu-west-1", user_data="IRS_MODEL=resnet18\nIRS_CLUSTER=é\n",
     tags={"Name": "AppTier-Instance-1", "irs:cluster": "irs", "irs:role": "app"})
@@ -68,7 +73,7 @@ def test_unknown_paths_are_not_found(server: MetadataServer, path: str) -> None:
 
 
 def test_an_instance_without_user_data(server: MetadataServer) -> None:
-    server.facts = Facts(instance_id="i-1", instance_type="t", ami="ami-1", region="r")
+    server.facts = Facts(instance_id="i-1", instance_type="t", ami="ami-1", region="r", credentials=LENT)
     metadata = Metadata(server.endpoint)
     assert metadata.user_data() == ""
     assert metadata.instance_id() == "i-1"
@@ -121,5 +126,5 @@ def test_botocore_finds_credentials(server: MetadataServer) -> None:
     fetcher = InstanceMetadataFetcher(base_url=server.endpoint + "/", env={})
     found = fetcher.retrieve_iam_role_credentials()
     assert found["role_name"] == "irs-app"
-    assert found["access_key"] == "test"
-    assert found["token"]
+    assert (found["access_key"], found["secret_key"], found["token"]) == ("ASIA1", "s", "t")
+    assert found["expiry_time"] == "2099-01-01T00:00:00Z"

@@ -1,0 +1,183 @@
+"""deploy/stack.yaml made and deleted on an emulator: what it makes is what the service expects."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from cfnlint.api import ManualArgs, lint
+from cfnlint.data import AdditionalSpecs
+from cfnlint.helpers import load_resource
+
+from irs import doctor, errors
+from irs import settings as settings_module
+from irs.aws import clients, provision
+from irs.aws.faults import translated
+from irs.aws.fleet import Fleet
+from irs.aws.objects import Objects
+from irs.aws.queues import Queue
+from tests.integration import stackkit
+from tests.integration.stackkit import Stack
+
+pytestmark = pytest.mark.integration
+
+#: Calls that list what an account has, with the part of the answer.
+LISTS = {
+    "sqs": {"list_queues": "QueueUrls"},
+    "sns": {"list_topics": "Topics", "list_subscriptions": "Subscriptions"},
+    "iam": {"list_roles": "Roles", "list_instance_profiles": "InstanceProfiles"},
+    "ec2": {"describe_launch_templates": "LaunchTemplates", "describe_security_groups": "SecurityGroups"},
+    "autoscaling": {"describe_auto_scaling_groups": "AutoScalingGroups",
+                    "describe_policies": "ScalingPolicies"},
+    "elbv2": {"describe_load_balancers": "LoadBalancers", "describe_target_groups": "TargetGroups"},
+    "cloudwatch": {"describe_alarms": "MetricAlarms"},
+    "logs": {"describe_log_groups": "logGroups"},
+    "ssm": {"describe_parameters": "Parameters"},
+}
+
+
+@pytest.fixture(scope="module")
+def stack(strict: str) -> Stack:
+    return Stack(strict, "irs", AlarmEmail="ops@photos.example")
+
+
+def account(endpoint: str) -> dict[str, int]:
+    """How many there are of everything that a stack makes and takes away."""
+    root = stackkit.root(endpoint)
+    found = {call: len(getattr(clients.client(root, service), call)().get(part, ()))
+             for service, calls in LISTS.items() for call, part in calls.items()}
+    policies = clients.client(root, "iam").list_policies(Scope="Local")["Policies"]
+    return found | {"list_policies": len(policies)}
+
+
+def test_the_emulator_makes_all_but_two_resources(stack: Stack) -> None:
+    assert stack.left_out == {"NothingReceived", "Spending"}
+    assert stack.resources().keys() == stackkit.template()["Resources"].keys() - stack.left_out
+
+
+def test_it_is_what_irs_up_would_make(stack: Stack, strict: str) -> None:
+    settings = stackkit.root(strict, **stack.values())
+    assert [f for f in provision.ensure(settings, create=False) if not f.ok] == []
+    assert [c for c in doctor.check_storage(settings) if c.level != "ok"] == []
+    for name, seconds in ((settings.dead_letter_queue, provision.DEAD_RETENTION),
+                          (settings.output_queue, provision.ANNOUNCE_RETENTION)):
+        found = Queue(settings, name).attributes("MessageRetentionPeriod", "SqsManagedSseEnabled")
+        assert found == {"MessageRetentionPeriod": str(seconds), "SqsManagedSseEnabled": "true"}
+
+
+def test_buckets_are_closed_encrypted_and_want_tls(stack: Stack, strict: str) -> None:
+    s3 = clients.client(stackkit.root(strict), "s3")
+    for name in (stack.values()["input_bucket"], stack.values()["output_bucket"]):
+        blocked = s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
+        assert len(blocked) == 4
+        assert all(blocked.values())
+        (rule,) = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+        assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    # Whose policy allows it, but this way is without TLS.
+    with stack.person("Web", strict) as web, pytest.raises(errors.AccessDenied):
+        Objects(web, web.input_bucket).exists("uploads/x")
+
+
+def test_machines_are_told_the_outputs_settings(stack: Stack, strict: str) -> None:
+    ec2 = clients.client(stackkit.root(strict), "ec2")
+    found = stack.resources()
+
+    def told(template: str) -> str:
+        (version,) = ec2.describe_launch_template_versions(
+            LaunchTemplateId=found[template])["LaunchTemplateVersions"]
+        data: dict[str, Any] = version["LaunchTemplateData"]
+        assert data["MetadataOptions"]["HttpTokens"] == "required"
+        assert data["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+        return base64.b64decode(data.get("UserData", "")).decode()
+
+    text = stack.outputs["Settings"]
+    assert told("ScalerTemplate") == text
+    assert told("WebTemplate") == f"{text}\nIRS_HOST=0.0.0.0\nIRS_PORT=8080\n"
+    assert told("WorkerTemplate") == "", "the scaler tells it"
+    settings_module.apply_user_data(told("WebTemplate"))  # as an instance does
+    assert settings_module.load().launch_template == found["WorkerTemplate"]
+    assert settings_module.unknown() == []
+
+
+def test_parameters_change_what_is_made(strict: str) -> None:
+    made = Stack(strict, "three", Cluster="three", InputQueueName="three-in", OutputQueueName="three-out",
+                 DeadLetterQueueName="three-dead", InputBucketName="three-images", RemoteControl="false",
+                 Spot="true", ModelWeights="s3://models/resnet/a.pt", SourceBuckets="photos-a,photos-b",
+                 UploadOrigins="https://photos.example", InstanceTypes="c7i.large,c6i.large")
+    values = made.values()
+    assert (values["input_bucket"], values["instance_types"]) == ("three-images", "c7i.large,c6i.large")
+    settings_module.build(values)
+    statements = {tier: {s["Sid"]: s for s in made.policy(tier)["Statement"]} for tier in stackkit.TIERS}
+    assert statements["Worker"]["Weights"]["Resource"] == "arn:aws:s3:::models/resnet/a.pt"
+    assert not {"ControlQueues", "ControlTopics", "End"} & statements["Worker"].keys()
+    assert statements["Web"]["SourceImages"]["Resource"] == [
+        "arn:aws:s3:::photos-a/*", "arn:aws:s3:::photos-b/*"]
+    assert "LaunchSpot" in statements["Scaler"]
+    cors = clients.client(stackkit.root(strict), "s3").get_bucket_cors(Bucket="three-images")
+    assert cors["CORSRules"][0]["AllowedOrigins"] == ["https://photos.example"]
+    made.delete()
+
+
+@pytest.mark.parametrize("tier", [*stackkit.TIERS, "AmiBuild"])
+def test_each_permission_is_for_things_that_it_can_be_for(stack: Stack, builder: Stack, tier: str) -> None:
+    """As cfn-lint knows them from AWS's service authorization reference, of the policies as made."""
+    policy = (builder if tier == "AmiBuild" else stack).policy(tier)
+    resource = {"Type": "AWS::IAM::Policy", "Properties": {
+        "PolicyName": "p", "Roles": ["r"], "PolicyDocument": policy}}
+    assert lint(json.dumps({"Resources": {"P": resource}}),
+                config=ManualArgs(include_checks=["I3510"], regions=["us-east-1"])) == []
+    known = load_resource(AdditionalSpecs, "Policies.json")
+    for statement in policy["Statement"]:
+        if statement["Resource"] == "*":
+            for action in stackkit.actions({"Statement": [statement]}):
+                service, _, name = action.lower().partition(":")
+                assert not known[service]["Actions"][name].get("Resources"), f"{action} can be narrower"
+
+
+@pytest.fixture(scope="module")
+def builder(strict: str) -> Stack:
+    return Stack(strict, "ami", path=stackkit.ROOT / "deploy" / "ami-build.yaml")
+
+
+def test_who_builds_the_image_may_do_that_alone(builder: Stack, stack: Stack, strict: str) -> None:
+    with builder.person("AmiBuild", strict) as person:
+        ec2 = clients.client(person, "ec2")
+
+        def launch(role: str) -> str:
+            found = ec2.run_instances(
+                ImageId="ami-00000000", InstanceType="c7i.large", MinCount=1, MaxCount=1,
+                MetadataOptions={"HttpTokens": "required"}, TagSpecifications=[
+                    {"ResourceType": "instance", "Tags": [{"Key": "irs:role", "Value": role}]}])
+            return str(found["Instances"][0]["InstanceId"])
+
+        mine = launch("ami-build")
+        assert ec2.describe_instances(InstanceIds=[mine])["Reservations"]
+        with pytest.raises(errors.AccessDenied), translated("RunInstances"):
+            launch("app")
+        theirs = Fleet(stackkit.root(strict, **stack.values())).launch("x", token="t", user_data="")
+        with pytest.raises(errors.AccessDenied):
+            Fleet(person).terminate([theirs.id])
+        with pytest.raises(errors.AccessDenied):
+            list(Objects(person, stack.values()["input_bucket"]).keys())
+        Fleet(person).terminate([mine])
+
+
+def test_a_second_one_goes_and_leaves_its_two_buckets_alone(stack: Stack, strict: str) -> None:
+    before = account(strict)
+    two = Stack(strict, "two", Cluster="two", InputQueueName="two-in", OutputQueueName="two-out",
+                DeadLetterQueueName="two-dead")
+    settings = stackkit.root(strict, **two.values())
+    grown = {name for name, count in account(strict).items() if count > before[name]}
+    assert before.keys() - grown == {"list_subscriptions"}, "nobody's address was given"
+    Objects(settings, settings.output_bucket).put("kept.json", b"{}")
+    two.delete()
+    assert account(strict) == before
+    assert Objects(settings, settings.output_bucket).get("kept.json") == b"{}"
+    s3 = clients.client(settings, "s3")  # as docs/deploy.md says
+    Objects(settings, settings.output_bucket).delete("kept.json")
+    for name in (settings.input_bucket, settings.output_bucket):
+        s3.delete_bucket(Bucket=name)
+    kept = {stack.values()["input_bucket"], stack.values()["output_bucket"]}
+    assert kept <= {b["Name"] for b in s3.list_buckets()["Buckets"]}
