@@ -82,7 +82,8 @@ class Scaler:
 
     @property
     def totals(self) -> Mapping[str, int]:
-        """What was decided since the process began: decisions, launch, terminate."""
+        """Since the process began: what was decided (decisions, launch, terminate), what came of
+        launches (`irs.scaler.launches.OUTCOMES`), stillborn, trouble."""
         return self._teller.totals
 
     def tick(self) -> bool:
@@ -153,7 +154,7 @@ class Scaler:
         # the tokens of another life must never be met again.
         self._actuator = Actuator(
             self._settings, self._machines, epoch=f"{left.epoch}-{self._holder}", journal=left,
-            record=self._record, held=lambda: self._lease.held)
+            record=self._record, held=lambda: self._lease.held, tally=self._teller.totals)
         return self._actuator
 
     def _record(self) -> None:

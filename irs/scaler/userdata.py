@@ -13,7 +13,7 @@ WORKER = (
     "dead_letter_queue", "visibility_timeout", "max_receive_count", "poll_wait", "remote_control",
     "max_image_bytes", "max_image_pixels", "model", "model_weights", "model_sha256", "engine",
     "max_batch", "engine_threads", "cluster", "idle_shutdown", "min_instances",
-    "drain_grace", "host", "worker_metrics_port", "log_level", "log_format",
+    "drain_grace", "host", "worker_metrics_port", "log_level", "log_format", "metrics_host",
 )
 
 

@@ -8,6 +8,13 @@ from pydantic import field_validator
 from pydantic_settings import BaseSettings
 
 
+class Metrics(BaseSettings):
+    """Figures of the scaler and the workers; the web tier's are where it is itself."""
+
+    #: where they are served; unset: `host`
+    metrics_host: str | None = None
+
+
 class Logs(BaseSettings):
     """One event a line."""
 

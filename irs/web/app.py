@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from irs import __version__, errors, log
@@ -29,6 +29,7 @@ from irs.web import (
     refusals,
     rekognition,
     stats,
+    targets,
     uploads,
 )
 from irs.web.admission import ADMITTED, REFUSAL, Admission
@@ -80,11 +81,13 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings, lambda: cloud.records))
-    for module in (uploads, api, batches, direct, hooks, rekognition, stats, pages, health, metrics,
-                   openapi, docs):
+    for module in (uploads, api, batches, direct, hooks, rekognition, stats, targets, pages, health,
+                   metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
+    app.before_request(_begin)
     app.before_request(_admit)
+    app.teardown_request(_end)
     for kind, handler in ((errors.Refused, _known), (errors.Overloaded, _known),
                           (errors.CloudError, _cloud), (HTTPException, _http), (OSError, _disk),
                           (Exception, _bug)):
@@ -106,7 +109,7 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     estimates.elsewhere = lambda: bulk.rate_elsewhere
     counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
                        upkeep=lambda: cloud.counts, bulk=lambda: bulk.counts, callbacks=lambda: cloud.calls)
-    waiting = Waiting(cloud, drain, clock)
+    waiting = Waiting(cloud, drain, clock, missed=counters.missed.inc)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
         cloud=cloud, document=Document(app=app, settings=settings), drain=drain,
@@ -114,7 +117,9 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
         sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),
-        sources=sources, staging=Staging(settings, cloud))
+        sources=sources, staging=Staging(settings, cloud),
+        targets=Probe(functools.partial(targets.look, settings, lambda: cloud.records),
+                      fresh=targets.FRESH, patience=targets.PATIENCE))
 
 
 def _depth(settings: Settings) -> int:
@@ -130,6 +135,17 @@ def _finish(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "no-store")
         response.vary.update(("Accept", "Prefer"))
     return response
+
+
+def _begin() -> None:
+    g.running = services().metrics.running
+    g.running.inc()
+
+
+def _end(_exc: BaseException | None) -> None:
+    """After the last byte of the answer, and whatever came in between."""
+    if (running := g.pop("running", None)) is not None:
+        running.dec()
 
 
 def _admit() -> None:

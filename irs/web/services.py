@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from irs.web.sources import Sources
     from irs.web.staging import Staging
     from irs.web.stats import Sight
+    from irs.web.targets import Target
     from irs.web.waiting import Drain, Gate, Waiting
 
 #: The key in ``app.extensions``.
@@ -46,6 +47,8 @@ class Services:
     sights: Probe[Sight]
     sources: Sources
     staging: Staging
+    #: who has metrics, of the fleet; raises the same
+    targets: Probe[list[Target]]
     waiting: Waiting
 
 

@@ -68,6 +68,8 @@ class Pipeline:
         self._announcer = Announcer(settings, crowded=lambda: backlog() >= 2 * settings.max_batch)
         self._batcher = Batcher(engine, max_batch=settings.max_batch,
                                 on_batch=metrics.batch if metrics else None)
+        if metrics:
+            metrics.tell(engine.info, batcher=self._batcher, announcer=self._announcer)
         self._batcher.start()
         #: `time.monotonic` of the last task that began or ended
         self.last_activity = time.monotonic()
@@ -80,6 +82,11 @@ class Pipeline:
         """Finish what is in the engine, and say so."""
         self._batcher.close()
         self.announced()
+
+    def taken(self, receives: int, sent_ms: int) -> None:
+        """A job's message is here for the ``receives``-th time; it was sent at ``sent_ms`` (Unix time)."""
+        if self.metrics:
+            self.metrics.taken(receives, time.time() - sent_ms / 1000)
 
     def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
         """Store and announce the job's result, and return it.
@@ -95,6 +102,7 @@ class Pipeline:
             result = known or self._store(self._outcome(job, attempt, started))
         except errors.CloudError as exc:
             # Without its result stored a job is not done, however often it was tried.
+            self._again("cloud")
             _log.warning("job.postponed", id=job.id, attempt=attempt, why=str(exc))
             raise Postponed(str(exc), passing=True) from exc
         finally:
@@ -114,6 +122,8 @@ class Pipeline:
 
     def _outcome(self, job: Job, attempt: int, started: datetime) -> Result:
         try:
+            if self.metrics and attempt >= self._suspects.since:
+                self.metrics.suspects.inc()
             with self._suspects.company(job.id, attempt):
                 info, predictions = self._predict(job)
         except Killer:
@@ -132,6 +142,7 @@ class Pipeline:
             # tried again, as its neighbours may be to blame, and named when it keeps on.
             expected = isinstance(exc, errors.IRSError)
             if attempt < self._settings.max_receive_count:
+                self._again("fault")
                 _log.warning("job.postponed", id=job.id, attempt=attempt, why=repr(exc),
                              exc_info=not expected)
                 raise Postponed(f"{type(exc).__name__}: {exc}") from exc
@@ -147,11 +158,16 @@ class Pipeline:
     def _stand_back(self, job: Job, attempt: int, started: datetime) -> Result:
         """The job has ended a worker on its own: others first, and then a name for it."""
         if attempt < self._settings.max_receive_count:
+            self._again("alone")
             _log.warning("job.stands_back", id=job.id, attempt=attempt)
             raise Postponed("its worker ended while it ran alone")
         _log.error("job.gave_up", id=job.id, attempt=attempt, why="its worker ended while it ran alone")
         return self._failed(job, attempt, started, GAVE_UP,
                             f"could not be classified in {attempt} attempts, some of which were cut off")
+
+    def _again(self, reason: str) -> None:
+        if self.metrics:
+            self.metrics.retries.labels(reason).inc()
 
     def _predict(self, job: Job) -> tuple[InputInfo, tuple[Prediction, ...]]:
         with self._stage("fetch"):

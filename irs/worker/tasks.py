@@ -8,7 +8,7 @@ from celery import Task
 from celery.exceptions import Reject
 
 from irs import log
-from irs.broker.envelope import RECEIVES_HEADER
+from irs.broker.envelope import RECEIVES_HEADER, SENT_HEADER
 from irs.celery import app
 from irs.domain.jobs import Job
 from irs.domain.tasks import CLASSIFY
@@ -40,6 +40,7 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
         # Not sent by us, or by another version: the dead-letter queue shows it to a person.
         _log.warning("job.malformed", id=request.id, why=str(exc)[:200])
         raise Reject(str(exc), requeue=False) from None
+    pipeline.current().taken(receives, int(request.get(SENT_HEADER) or 0))
     try:
         result = patience.outlast(job.id, lambda: pipeline.current().classify(
             job, attempt=receives, reply_to=request.reply_to))

@@ -76,4 +76,4 @@ def test_the_figures_are_there(service: Service) -> None:
     service.post(("a.jpg", picture()), headers={"Prefer": "wait=0"})
     text = service.client.get("/metrics").text
     assert "irs_pending_jobs 1.0" in text
-    assert "irs_requeued_total 0.0" in text
+    assert "irs_requeued_jobs_total 0.0" in text

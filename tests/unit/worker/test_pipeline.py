@@ -222,8 +222,8 @@ def test_a_cancelled_job_costs_no_inference_and_stays_cancelled(
     (finished,) = [event for event in events if event["event"] == "job.finished"]
     assert (finished["status"], finished["attempt"]) == ("cancelled", attempt)
     counted = world.metrics.registry.get_sample_value
-    assert counted("irs_worker_images_total", {"status": "failed"}) is None
-    assert counted("irs_worker_images_total", {"status": "cancelled"}) == (1 if attempt == 1 else None)
+    assert counted("irs_worker_images_total", {"status": "failed"}) == 0
+    assert counted("irs_worker_images_total", {"status": "cancelled"}) == (1 if attempt == 1 else 0)
 
 
 def test_a_job_that_is_cancelled_while_it_runs_is_cancelled(world: World) -> None:
