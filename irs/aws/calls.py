@@ -99,6 +99,8 @@ def watch(client: Any) -> None:
         context[_BEGAN] = time.perf_counter()
 
     def ended(model: Any, context: dict[str, Any], parsed: dict[str, Any], **_: Any) -> None:
+        if _BEGAN not in context:
+            return  # answered by another hook, and never made
         came = OK
         if error := parsed.get("Error"):
             came = outcome(classify(
@@ -107,7 +109,9 @@ def watch(client: Any) -> None:
         TALLY.add(service, model.name, came, time.perf_counter() - context[_BEGAN])
 
     def failed(context: dict[str, Any], exception: Exception, event_name: str, **_: Any) -> None:
-        # after-call-error.sqs.ReceiveMessage
+        # Named after-call-error.sqs.ReceiveMessage. An error of a hook before ours is no call's.
+        if _BEGAN not in context:
+            return
         TALLY.add(service, event_name.rpartition(".")[2], outcome(type(translate(exception, service))),
                   time.perf_counter() - context[_BEGAN])
 

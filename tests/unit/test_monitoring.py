@@ -58,6 +58,13 @@ def test_every_metric_is_documented_and_every_documented_one_is_there(
     assert told == shown
 
 
+def test_documents_name_metrics_that_exist(exposed: dict[str, str]) -> None:
+    there = set().union(*(series(text) | families(text).keys() for text in exposed.values()))
+    for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        named = set(re.findall(r"(?<![\w.#])(irs_[a-z_]*[a-z])\b", path.read_text("utf-8")))
+        assert named <= there, path.name
+
+
 def test_counters_are_there_before_they_count(exposed: dict[str, str]) -> None:
     """A rate over a series that begins at 1 misses its first event."""
     late = {"irs_http_requests_total"}  # by route and code: as many as there are
@@ -111,7 +118,7 @@ def test_the_ways_in_comments_are_valid_too(tmp_path: Path) -> None:
     path = tmp_path / "prometheus.yml"
     path.write_text(whole.replace("/etc/prometheus/irs-key", str(key)))
     found = {job["job_name"]: job for job in yaml.safe_load(path.read_text())["scrape_configs"]}
-    assert found["irs-web"]["authorization"] == {"credentials_file": str(key)}
+    assert found["irs-web"]["authorization"] == {"type": "Bearer", "credentials_file": str(key)}
     assert {"http_sd_configs", "ec2_sd_configs", "relabel_configs"} <= found["irs-worker"].keys()
     promtool("check", "config", path)
 

@@ -71,6 +71,15 @@ def test_a_client_s_calls_by_what_came_of_them(tally: Tally) -> None:
     assert set(count.outcomes) == set(calls.OUTCOMES), "a rate needs all of them from the start"
 
 
+def test_what_another_hook_has_answered_is_no_call(tally: Tally) -> None:
+    """boto3 asks its hooks in turn, and the first that answers is the last that is asked."""
+    client = Client()
+    client.events.hooks["after-call"](model=client, context={}, parsed={}, event_name="after-call.sqs.X")
+    client.events.hooks["after-call-error"](context={}, exception=OSError(),
+                                            event_name="after-call-error.sqs.X")
+    assert tally.read() == {}
+
+
 @pytest.mark.parametrize(("error", "name"), [
     (errors.Throttled, "throttled"), (errors.Unreachable, "unreachable"), (errors.NoBucket, "not_found"),
     (errors.AlreadyExists, "exists"), (errors.AccessDenied, "denied"), (errors.BadReceipt, "bad_receipt"),
