@@ -199,7 +199,8 @@ def test_a_dead_letter_and_a_killed_worker_raise_their_alerts(watched: Watched) 
     assert letters["labels"]["cluster"] == watched.cluster
     assert letters["annotations"]["summary"] == f"The dead-letter queue of {watched.cluster} holds 1."
     # A scrape that took too long on a busy machine is one target down, for a moment.
-    until(lambda: not {"IrsTargetDown", "IrsScalerAbsent"} & prometheus.firing().keys(), 15, "all is well else")
+    until(lambda: not {"IrsTargetDown", "IrsScalerAbsent"} & prometheus.firing().keys(), 15,
+          "all is well else")
 
     os.kill(watched.worker.pid, signal.SIGKILL)
     watched.worker.popen.wait(10)
