@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from irs import __version__, errors, log
@@ -32,6 +32,7 @@ from irs.web import (
     refusals,
     rekognition,
     stats,
+    targets,
     uploads,
 )
 from irs.web.admission import ADMITTED, REFUSAL, Admission
@@ -87,13 +88,14 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings, lambda: cloud.records))
-    for module in (uploads, api, events, batches, direct, hooks, rekognition, stats, history, pages,
-                   health, metrics, openapi, docs):
+    for module in (uploads, api, events, batches, direct, hooks, rekognition, stats, history, targets,
+                   pages, health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
-    app.before_request(access.begin)
-    app.before_request(_admit)
-    app.teardown_request(access.leave)
+    for before in (access.begin, _begin, _admit):
+        app.before_request(before)
+    for after in (access.leave, _end):
+        app.teardown_request(after)
     for kind, handler in ((errors.Refused, _known), (errors.Overloaded, _known),
                           (errors.CloudError, _cloud), (HTTPException, _http), (OSError, _disk),
                           (Exception, _bug)):
@@ -117,7 +119,7 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     counters = Metrics(waiting=lambda: gate.inside, streams=lambda: streams.count,
                        heard=lambda: cloud.heard, upkeep=lambda: cloud.counts,
                        bulk=lambda: bulk.counts, callbacks=lambda: cloud.calls)
-    waiting = Waiting(cloud, drain, clock)
+    waiting = Waiting(cloud, drain, clock, missed=counters.missed.inc)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
         cloud=cloud, document=Document(app=app, settings=settings), drain=drain,
@@ -126,7 +128,9 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
         sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),
-        sources=sources, staging=Staging(settings, cloud), streams=streams)
+        sources=sources, staging=Staging(settings, cloud), streams=streams,
+        targets=Probe(functools.partial(targets.look, settings, lambda: cloud.records),
+                      fresh=targets.FRESH, patience=targets.PATIENCE))
 
 
 def _depth(settings: Settings) -> int:
@@ -146,6 +150,17 @@ def _finish(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "no-store")
         response.vary.update(("Accept", "Prefer"))
     return access.finish(response)
+
+
+def _begin() -> None:
+    g.running = services().metrics.running
+    g.running.inc()
+
+
+def _end(_exc: BaseException | None) -> None:
+    """After the last byte of the answer, and whatever came in between."""
+    if (running := g.pop("running", None)) is not None:
+        running.dec()
 
 
 def _admit() -> None:

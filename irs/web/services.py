@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from irs.web.staging import Staging
     from irs.web.stats import Sight
     from irs.web.streams import Streams
+    from irs.web.targets import Target
     from irs.web.waiting import Drain, Gate, Waiting
 
 #: The key in ``app.extensions``.
@@ -51,6 +52,8 @@ class Services:
     sources: Sources
     staging: Staging
     streams: Streams
+    #: who has metrics, of the fleet; raises the same
+    targets: Probe[list[Target]]
     waiting: Waiting
 
 

@@ -51,9 +51,7 @@ def test_documents_name_settings_that_exist() -> None:
 
 
 # -- HTTP -------------------------------------------------------------------------------------
-def test_every_route_and_metric_is_documented() -> None:
-    from prometheus_client.parser import text_string_to_metric_families
-
+def test_every_route_is_documented() -> None:
     from irs.web.app import create_app
 
     app = create_app(settings.build())
@@ -62,14 +60,6 @@ def test_every_route_and_metric_is_documented() -> None:
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             path = re.sub(r"<(?!path:)[^>]*>", "<id>", rule.rule)
             assert f"`{method} {path}`" in api, f"{method} {rule.rule}"
-
-    text = app.test_client().get("/metrics").get_data(as_text=True)
-    names = {family.name for family in text_string_to_metric_families(text)
-             # The client library adds the time of each counter's making.
-             if family.name.startswith("irs_") and not family.name.endswith("_created")}
-    assert len(names) >= 5
-    for name in names:
-        assert re.search(rf"`{name}(?:_total)?[`{{]", api), name
 
 
 def test_every_error_is_documented() -> None:
