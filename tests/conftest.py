@@ -22,7 +22,8 @@ TESTS = Path(__file__).resolve().parent
 #: Set in the processes of pytest-xdist.
 XDIST = "PYTEST_XDIST_WORKER"
 #: Folders by how long their files take. Files are handed out in the order that they come in.
-LONGEST_FIRST = {name: place for place, name in enumerate(("faults", "integration", "contract", "unit"))}
+LONGEST_FIRST = {name: place for place, name in enumerate(
+    ("faults", "integration", "browser", "contract", "unit"))}
 _numbers = itertools.count(1)
 
 
