@@ -11,17 +11,21 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from irs import __version__, errors, log
+from irs.audit.letters import DeadLetters
+from irs.audit.redrive import Work
 from irs.aws.queues import Queue
 from irs.settings import Settings
 from irs.web import (
     answers,
     api,
     batches,
+    dashboard,
     direct,
     docs,
     fleet,
     health,
     hooks,
+    letters,
     limits,
     metrics,
     openapi,
@@ -34,6 +38,7 @@ from irs.web import (
 from irs.web.admission import ADMITTED, REFUSAL, Admission
 from irs.web.bulk import Bulk
 from irs.web.cloud import Cloud
+from irs.web.desk import Desk
 from irs.web.dispatch import Dispatcher
 from irs.web.document import Document
 from irs.web.estimates import Estimates
@@ -42,12 +47,15 @@ from irs.web.probe import Probe
 from irs.web.services import KEY, Services, services
 from irs.web.sources import Sources
 from irs.web.staging import Staging
+from irs.web.thumbnails import Thumbnails
 from irs.web.waiting import Drain, Gate, Waiting
 
-#: No script at all, no style and no picture but our files, no frame around us.
+#: No script, style or picture but our files and what a page's own script makes, nothing
+#: inline, no other place to talk to, no frame around us.
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
-                               "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; "
+                               "style-src 'self'; img-src 'self' blob:; form-action 'self'; "
+                               "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -61,13 +69,15 @@ _log = log.get("web")
 
 def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
                ready: Callable[[], None] | None = None, look: Callable[[], stats.Sight] | None = None,
-               clock: Callable[[], float] = time.monotonic, **ports: Any) -> Flask:
+               clock: Callable[[], float] = time.monotonic, dead: DeadLetters | None = None,
+               work: Work | None = None, **ports: Any) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
 
     The ports default to the real ones for ``settings``. ``depth`` gives the input queue's
     visible messages, ``ready`` raises `errors.CloudError` while the cloud cannot be used,
     ``look`` gives what ``/v1/stats`` tells of queue and fleet, ``clock`` gives seconds for waits
-    and estimates; ``ports`` are those of `irs.web.cloud.Cloud`, by their names.
+    and estimates; ``dead`` and ``work`` are the queues of a redrive; ``ports`` are those of
+    `irs.web.cloud.Cloud`, by their names.
     """
     app = Flask("irs.web")
     app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings),
@@ -76,12 +86,12 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
     app.jinja_env.globals["version"] = __version__
     cloud = Cloud(settings, **ports)
     app.extensions[KEY] = _services(
-        app, settings, clock=clock, cloud=cloud,
+        app, settings, clock=clock, cloud=cloud, desk=Desk(settings, cloud, dead=dead, work=work),
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings, lambda: cloud.records))
-    for module in (uploads, api, batches, direct, hooks, rekognition, stats, pages, health, metrics,
-                   openapi, docs):
+    for module in (uploads, api, batches, direct, hooks, rekognition, stats, letters, pages, dashboard,
+                   health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
@@ -93,7 +103,7 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
 
 
 def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], cloud: Cloud,
-              depth: Callable[[], int], ready: Callable[[], None],
+              desk: Desk, depth: Callable[[], int], ready: Callable[[], None],
               look: Callable[[], stats.Sight]) -> Services:
     drain = Drain(clock)
     estimates = Estimates(
@@ -109,12 +119,12 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     waiting = Waiting(cloud, drain, clock)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
-        cloud=cloud, document=Document(app=app, settings=settings), drain=drain,
+        cloud=cloud, desk=desk, document=Document(app=app, settings=settings), drain=drain,
         estimates=estimates, gate=gate, metrics=counters, waiting=waiting,
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
         sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),
-        sources=sources, staging=Staging(settings, cloud))
+        sources=sources, staging=Staging(settings, cloud), thumbnails=Thumbnails(settings))
 
 
 def _depth(settings: Settings) -> int:

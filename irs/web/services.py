@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from irs.web.admission import Admission
     from irs.web.bulk import Bulk
     from irs.web.cloud import Cloud
+    from irs.web.desk import Desk
     from irs.web.dispatch import Dispatcher
     from irs.web.document import Document
     from irs.web.estimates import Estimates
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from irs.web.sources import Sources
     from irs.web.staging import Staging
     from irs.web.stats import Sight
+    from irs.web.thumbnails import Thumbnails
     from irs.web.waiting import Drain, Gate, Waiting
 
 #: The key in ``app.extensions``.
@@ -34,6 +36,7 @@ class Services:
     admission: Admission
     bulk: Bulk
     cloud: Cloud
+    desk: Desk
     dispatcher: Dispatcher
     document: Document
     drain: Drain
@@ -46,6 +49,7 @@ class Services:
     sights: Probe[Sight]
     sources: Sources
     staging: Staging
+    thumbnails: Thumbnails
     waiting: Waiting
 
 

@@ -28,6 +28,15 @@ from irs.web.schemas.batches import (
     Batch,
     BatchCounts,
 )
+from irs.web.schemas.letters import (
+    DeadLetter,
+    DeadLetters,
+    RedriveAll,
+    RedriveCounts,
+    Redriven,
+    RedriveOutcome,
+    RedriveSome,
+)
 from irs.web.schemas.sent import (
     Addresses,
     Announced,
@@ -53,6 +62,8 @@ __all__ = [
     "Below",
     "Callback",
     "CostStats",
+    "DeadLetter",
+    "DeadLetters",
     "Failure",
     "FleetStats",
     "Form",
@@ -68,6 +79,11 @@ __all__ = [
     "ProcessStats",
     "QueueStats",
     "Queued",
+    "RedriveAll",
+    "RedriveCounts",
+    "RedriveOutcome",
+    "RedriveSome",
+    "Redriven",
     "Result",
     "Results",
     "Stats",

@@ -41,7 +41,7 @@ def test_what_was_uploaded_is_not_sent_back(service):
             assert answer.status_code == 200
             assert "data:" not in answer.text
             assert base64.b64encode(body)[:40].decode() not in answer.text
-            assert "img-src 'self';" in answer.headers["Content-Security-Policy"]
+            assert "img-src 'self' blob:;" in answer.headers["Content-Security-Policy"]
 
 
 def test_a_job_that_may_not_have_been_sent_can_be_asked_for(service):
