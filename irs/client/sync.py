@@ -167,6 +167,10 @@ class Client(Shell):
         """Queue, fleet, throughput, waiting clients and cost, as docs/http-api.md has them."""
         return self._run(self._flows.stats())
 
+    def history(self, minutes: int | None = None) -> Mapping[str, Any]:
+        """The last minutes one by one, and the scaler's decisions, as docs/http-api.md has them."""
+        return self._run(self._flows.stats("/history" + (f"?minutes={minutes}" if minutes else "")))
+
     def ready(self) -> str:
         """What a service says that is ready; raises `errors.Overloaded` with the reason where it is not."""
         return self._run(self._flows.health("/readyz"))

@@ -87,6 +87,8 @@ class Journal:
     boots: tuple[float, ...] = ()
     #: the last decision, for people and dashboards
     decision: Mapping[str, Any] = field(default_factory=dict)
+    #: how the service stands, see `irs.domain.facts`
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """The object's bytes."""
@@ -105,7 +107,7 @@ class Journal:
                 fleet=tuple(Member(**_dated(m, "launched_at")) for m in raw.get("fleet", ())),
                 service_seconds=None if service is None else float(service),
                 boots=tuple(float(b) for b in raw.get("boots", ())),
-                decision=dict(raw.get("decision", {})))
+                decision=dict(raw.get("decision", {})), facts=dict(raw.get("facts", {})))
         except (TypeError, KeyError, AttributeError) as exc:
             raise ValueError(f"not a scaler's journal: {exc!r}") from exc
 

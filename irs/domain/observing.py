@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from irs.domain import latency
+from irs.domain.latency import Counts
+
 #: Seconds between a worker's reports while nothing changes.
 EVERY = 10.0
 #: Seconds after which a report says nothing about now: two were missed, and a slow write.
@@ -41,6 +44,12 @@ class Report:
     done: int = 0
     #: images under way
     running: int = 0
+    #: those of the finished ones that got no label
+    failed: int = 0
+    #: how long images had waited in the queue, and were in the engine: all since its process
+    #: began, by the buckets of `irs.domain.latency`
+    waits: Counts = ()
+    infers: Counts = ()
     #: seconds an image takes this instance when it is busy; None: too few so far
     service_seconds: float | None = None
     #: seconds since its queue last answered a receive; None: nothing receives
@@ -74,11 +83,14 @@ class Report:
             for name in ("service_seconds", "heard_ago"):
                 if known.get(name) is not None:
                     known[name] = float(known[name])
-            found = cls(**known | {"done": int(known["done"]), "running": int(known["running"])})
+            found = cls(**known | {"done": int(known["done"]), "running": int(known["running"]),
+                                   "failed": int(known.get("failed", 0)),
+                                   "waits": latency.read(known.get("waits", [])),
+                                   "infers": latency.read(known.get("infers", []))})
         except (TypeError, KeyError, AttributeError) as exc:
             raise ValueError(f"not a report: {exc!r}") from exc
         service = found.service_seconds
-        if not isinstance(found.instance, str) or found.done < 0 or (
+        if not isinstance(found.instance, str) or min(found.done, found.failed) < 0 or (
                 service is not None and not 0 < service < 86_400):
             raise ValueError("not a report: values out of range")
         return found

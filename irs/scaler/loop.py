@@ -18,8 +18,10 @@ from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
 from irs.aws.queues import Depth, Queue
 from irs.domain import journal, scaling
+from irs.scaler import chronicler
 from irs.scaler.actuator import Actuator, Machines
 from irs.scaler.care import Care
+from irs.scaler.chronicler import Chronicler
 from irs.scaler.lease import RENEW, Lease, Lost, Store
 from irs.scaler.reports import Shelf
 from irs.scaler.senses import Senses
@@ -35,7 +37,7 @@ class Countable(Protocol):
     def depth(self) -> Depth: ...
 
 
-class Bucket(Store, Shelf, Protocol):
+class Bucket(Store, Shelf, chronicler.Shelf, Protocol):
     """What the scaler wants of `irs.aws.objects.Objects`."""
 
 
@@ -47,23 +49,24 @@ class Scaler:
     """One scaler of one cluster; `tick` is one round. Not thread-safe.
 
     ``holder`` names this process and no other one. Without a lease nothing is done:
-    another scaler of the cluster does it.
+    another scaler of the cluster does it. ``letters`` is the dead-letter queue.
     """
 
     def __init__(self, settings: Settings, *, queue: Countable, machines: Machines, objects: Bucket,
-                 holder: str, now: Callable[[], datetime] = _utc_now,
+                 holder: str, letters: Countable | None = None, now: Callable[[], datetime] = _utc_now,
                  clock: Callable[[], float] = time.monotonic, dry_run: bool = False) -> None:
         self._settings = settings
         self._policy = scaling.Policy(
             min=settings.min_instances, max=settings.max_instances, name=settings.scaler_policy,
             target_wait=settings.target_wait, interval=settings.scaler_interval)
-        self._machines = machines
+        self._machines, self._objects, self._letters = machines, objects, letters
         self._now = now
         self._dry_run = dry_run
         self._holder = holder
         self._lease = Lease(objects, journal.key(settings.cluster), holder=holder, clock=clock)
         self._senses = Senses(settings, queue, objects)
         self._actuator: Actuator | None = None
+        self._chronicler: Chronicler | None = None
         self._teller = Teller(self._policy, clock=clock, dry_run=dry_run)
         self._standby = False
         self._care = Care(settings, self._policy, self._senses)
@@ -104,9 +107,13 @@ class Scaler:
         actions = (*self._care.overdue(actuator, seen), *actions)
         if not self._dry_run:
             self._care.spare(actuator, seen, actions, self.state)
-        self._teller.decided(self.state, seen, actions, changed=self.state.verdict != before.verdict,
-                             waits=actuator.waits(seen.now), done=self._senses.known.finished)
-        return self._dry_run or self._act(actuator, actions, before.tick, seen)
+        told = self._teller.decided(
+            self.state, seen, actions, changed=self.state.verdict != before.verdict,
+            waits=actuator.waits(seen.now), done=self._senses.known.finished)
+        acted = self._dry_run or self._act(actuator, actions, before.tick, seen)
+        if self._chronicler is not None and self._lease.held:
+            self._chronicler.look(seen.now, self._senses, actuator, told)
+        return acted
 
     def keep(self) -> None:
         """Between rounds: renew the lease, or look whether it can be had."""
@@ -121,12 +128,13 @@ class Scaler:
     def close(self) -> None:
         """Hand the lease back, so that another scaler need not wait for it to run out."""
         try:
-            if self.leads and not self._dry_run:
+            if self._chronicler is not None and self.leads:
+                self._chronicler.close()
                 self._record()
             self._lease.release()
         except (Lost, errors.CloudError) as exc:
             _log.warning("scaler.not_released", error=str(exc))
-        self._actuator = None
+        self._actuator = self._chronicler = None
 
     # -- the lease -----------------------------------------------------------------------
     def _lead(self) -> Actuator | None:
@@ -154,17 +162,19 @@ class Scaler:
         self._actuator = Actuator(
             self._settings, self._machines, epoch=f"{left.epoch}-{self._holder}", journal=left,
             record=self._record, held=lambda: self._lease.held)
+        self._chronicler = Chronicler(self._settings.cluster, self._objects, self._letters, left=left)
         return self._actuator
 
     def _record(self) -> None:
         """Write the journal; raises `Lost` and `errors.CloudError`."""
         noted = self._actuator.noted() if self._actuator else {}
         self._lease.write(replace(self._lease.journal, **noted, **self._senses.noted(),
-                                  decision=self._teller.decision))
+                                  decision=self._teller.decision,
+                                  facts=self._chronicler.told() if self._chronicler else {}))
 
     def _step_down(self, why: str) -> None:
         _log.warning("scaler.stepped_down", why=why)
-        self._actuator = None
+        self._actuator = self._chronicler = None
         self._standby = True
         self._care.forget()
 
@@ -208,6 +218,7 @@ def build(settings: Settings, *, dry_run: bool = False) -> Scaler:
     """
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     return Scaler(settings, queue=Queue(settings, settings.input_queue), machines=Fleet(settings),
+                  letters=Queue(settings, settings.dead_letter_queue),
                   objects=Objects(settings, settings.output_bucket), holder=holder, dry_run=dry_run)
 
 

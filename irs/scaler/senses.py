@@ -39,6 +39,8 @@ class Senses:
         self._deaf = ""
         #: whether the last look for reports found what there is
         self.hears = False
+        #: what the queue counted last
+        self.counts = Depth(visible=0, in_flight=0, delayed=0)
         #: what the reports add up to
         self.known = Known()
         #: each worker's latest, by what it calls itself
@@ -57,7 +59,8 @@ class Senses:
 
     def count(self) -> Depth:
         """The queue's counts; raises `errors.CloudError`."""
-        return self._queue.depth()
+        self.counts = self._queue.depth()
+        return self.counts
 
     def listen(self, *, has_fleet: bool) -> None:
         """Read the reports; where they cannot be read the last ones stay, and grow stale."""

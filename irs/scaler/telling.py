@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from irs import errors, log
+from irs.domain import chronicle
+from irs.domain.chronicle import Decision
 from irs.domain.policies import fleet as fleets
 from irs.domain.scaling import Action, Launch, Observation, Policy, State, Terminate
 
@@ -34,8 +36,10 @@ class Teller:
         self.totals: Counter[str] = Counter()
 
     def decided(self, state: State, seen: Observation, actions: Sequence[Action], *, changed: bool,
-                waits: bool, done: int) -> None:
+                waits: bool, done: int) -> Decision | None:
         """One line: at info level when something is done or new, or each `TELL` seconds.
+
+        Returns what there is to remember of it: what is done or new, in words.
 
         ``waits``: the actions are held back, which was told already. ``done``: images that
         the workers have reported as finished, without what is guessed ahead of their reports.
@@ -64,11 +68,19 @@ class Teller:
         due = self._clock() - self._told >= TELL
         also = [a.reason for a in actions if a.reason != state.reason]
         fields = {**self.decision, "dry_run": self._dry_run, **({"also": also} if also else {})}
-        if (actions and not waits) or changed or due or self._dry_run:
+        news = bool(actions and not waits) or changed
+        if news or due or self._dry_run:
             self._told = self._clock()
             _log.info("scaler.decision", **fields)
         else:
             _log.debug("scaler.decision", **fields)
+        if not news:
+            return None
+        text = chronicle.sentence(
+            visible=seen.visible, have=len(fleet.active), verdict=state.verdict,
+            more=sum(a.count if isinstance(a, Launch) else -len(a.ids)
+                     for a in actions if a.reason == state.reason))
+        return Decision(at=seen.now, text="; ".join((text, *also)))
 
     def trouble(self, event: str, exc: errors.CloudError) -> None:
         """AWS does not answer as it should."""

@@ -37,6 +37,8 @@ class Fleet(BaseSettings):
     instance_types: Csv = ()
     #: dollars for an hour of one instance; unset: nobody estimates what the fleet costs
     instance_price: OptionalDollars = None
+    #: dollars that the fleet may cost a day; off: nobody compares
+    budget: OptionalDollars = None
     #: spot instances in place of on-demand ones
     spot: bool = False
     instance_name: str = Field("AppTier-Instance", pattern=r"^[A-Za-z0-9_.-]{1,100}$")

@@ -24,6 +24,7 @@ from irs.web import (
     docs,
     fleet,
     health,
+    history,
     hooks,
     letters,
     limits,
@@ -90,8 +91,8 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings, lambda: cloud.records))
-    for module in (uploads, api, batches, direct, hooks, rekognition, stats, letters, pages, dashboard,
-                   health, metrics, openapi, docs):
+    for module in (uploads, api, batches, direct, hooks, rekognition, stats, history, letters, pages,
+                   dashboard, health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
@@ -120,7 +121,8 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
         cloud=cloud, desk=desk, document=Document(app=app, settings=settings), drain=drain,
-        estimates=estimates, gate=gate, metrics=counters, waiting=waiting,
+        estimates=estimates, gate=gate, history=history.Shelf(settings, lambda: cloud.records),
+        metrics=counters, waiting=waiting,
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
         sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),

@@ -12,7 +12,7 @@ from irs.domain.journal import Journal
 from irs.domain.waits import Outlook
 from irs.settings import Settings
 
-#: Bytes; a journal of a hundred instances has about 20,000.
+#: Bytes; a journal of a hundred instances has about 60,000.
 MAX_JOURNAL = 2_000_000
 
 _log = log.get("web")

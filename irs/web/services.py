@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from irs.web.dispatch import Dispatcher
     from irs.web.document import Document
     from irs.web.estimates import Estimates
+    from irs.web.history import Shelf
     from irs.web.metrics import Metrics
     from irs.web.probe import Probe
     from irs.web.sources import Sources
@@ -42,6 +43,8 @@ class Services:
     drain: Drain
     estimates: Estimates
     gate: Gate
+    #: the last day's
+    history: Shelf
     metrics: Metrics
     #: raises `irs.errors.CloudError` while the endpoint cannot be used
     ready: Probe[None]

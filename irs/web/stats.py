@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response
 
-from irs import log
+from irs import errors, log
 from irs.aws.queues import Depth, Queue
 from irs.bulk.store import Records
 from irs.domain.jobs import stamp
+from irs.domain.journal import Journal
 from irs.settings import Settings
-from irs.web import answers, fleet
+from irs.web import answers, facts, fleet
 from irs.web.describing import describes
+from irs.web.facts import Told
 from irs.web.services import Services, services
 
 if TYPE_CHECKING:
@@ -37,13 +39,27 @@ class Sight:
     depth: Depth
     #: the scaler's last one, see `irs.scaler.telling`; empty: there is no scaler
     decision: Mapping[str, Any] = field(default_factory=dict)
+    #: the scaler's, see `irs.domain.facts`; empty: there are none
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    #: messages in the dead-letter queue; None: they cannot be counted
+    dead: int | None = None
 
 
 def look(settings: Settings, records: Callable[[], Records]) -> Sight:
     """Ask SQS for the counts and S3 for the scaler's journal; raises `errors.CloudError`."""
     depth = Queue(settings, settings.input_queue).depth()
-    found = fleet.read(settings, records())
-    return Sight(depth=depth, decision=found.decision if found is not None else {})
+    found = fleet.read(settings, records()) or Journal()
+    return Sight(depth=depth, decision=found.decision, facts=found.facts, dead=_dead(settings))
+
+
+def _dead(settings: Settings) -> int | None:
+    """Dead letters, those that somebody looks at just now among them."""
+    try:
+        depth = Queue(settings, settings.dead_letter_queue).depth()
+    except errors.CloudError as exc:
+        _log.info("web.dead_letters_unknown", why=str(exc))
+        return None
+    return depth.visible + depth.in_flight
 
 
 @blueprint.get("/stats")
@@ -61,16 +77,19 @@ def stats() -> Response:
     web = services()
     sight = web.sights.value()
     now = datetime.now(UTC)
-    fleet = _fleet(sight.decision, now)
+    told = facts.read(sight.facts, now)
+    fleet = _fleet(sight.decision, told, now)
     return answers.as_json(schemas.Stats(
         at=stamp(now),
-        queue=schemas.QueueStats(visible=sight.depth.visible, in_flight=sight.depth.in_flight,
-                                 delayed=sight.depth.delayed),
-        fleet=fleet, process=_process(web), cost=_cost(fleet, web.settings.instance_price),
+        queue=schemas.QueueStats(
+            visible=sight.depth.visible, in_flight=sight.depth.in_flight, delayed=sight.depth.delayed,
+            oldest_seconds=told.oldest_seconds, dead=sight.dead),
+        fleet=fleet, latency=schemas.LatencyStats(**told.latency), process=_process(web),
+        cost=_cost(fleet, told, web.settings),
     ).model_dump())
 
 
-def _fleet(decision: Mapping[str, Any], now: datetime) -> schemas.FleetStats | None:
+def _fleet(decision: Mapping[str, Any], told: Told, now: datetime) -> schemas.FleetStats | None:
     """The decision, as far as it is told; None where there is none, or none that can be read."""
     from irs.web import schemas
 
@@ -79,7 +98,8 @@ def _fleet(decision: Mapping[str, Any], now: datetime) -> schemas.FleetStats | N
     try:
         at = datetime.fromisoformat(decision["at"])
         return schemas.FleetStats.model_validate({
-            **decision, "at": stamp(at), "age_seconds": round(max(0.0, (now - at).total_seconds()), 1)})
+            **decision, "at": stamp(at), "age_seconds": round(max(0.0, (now - at).total_seconds()), 1),
+            "instances": told.instances})
     except (KeyError, TypeError, ValueError) as exc:  # pydantic's is a ValueError
         _log.warning("web.decision_unreadable", why=str(exc))
         return None
@@ -95,10 +115,17 @@ def _process(web: Services) -> schemas.ProcessStats:
         results_per_second=round(web.estimates.throughput(), 3))
 
 
-def _cost(fleet: schemas.FleetStats | None, price: float | None) -> schemas.CostStats | None:
+def _cost(fleet: schemas.FleetStats | None, told: Told, settings: Settings) -> schemas.CostStats | None:
     """EC2 bills what runs: neither a launch that is pending nor a stopped instance."""
     from irs.web import schemas
 
+    price = settings.instance_price
     if fleet is None or price is None:
         return None
-    return schemas.CostStats(dollars_per_hour=round(fleet.running * price, 4), instance_price=price)
+    dollars = None if told.instance_seconds is None else told.instance_seconds / 3600 * price
+    return schemas.CostStats(
+        dollars_per_hour=round(fleet.running * price, 4), instance_price=price,
+        budget_per_day=settings.budget, today_images=told.images,
+        today_dollars=None if dollars is None else round(dollars, 4),
+        dollars_per_1000_images=round(1000 * dollars / told.images, 4)
+        if dollars is not None and told.images else None)

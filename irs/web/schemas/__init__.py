@@ -28,6 +28,11 @@ from irs.web.schemas.batches import (
     Batch,
     BatchCounts,
 )
+from irs.web.schemas.history import (
+    Decided,
+    History,
+    Minute,
+)
 from irs.web.schemas.letters import (
     DeadLetter,
     DeadLetters,
@@ -49,6 +54,8 @@ from irs.web.schemas.sent import (
 from irs.web.schemas.stats import (
     CostStats,
     FleetStats,
+    InstanceStats,
+    LatencyStats,
     ProcessStats,
     QueueStats,
     Stats,
@@ -64,12 +71,17 @@ __all__ = [
     "CostStats",
     "DeadLetter",
     "DeadLetters",
+    "Decided",
     "Failure",
     "FleetStats",
     "Form",
+    "History",
     "InS3",
     "InputInfo",
+    "InstanceStats",
     "JsonSchema",
+    "LatencyStats",
+    "Minute",
     "Model",
     "ModelInfo",
     "NotTaken",

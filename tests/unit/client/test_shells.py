@@ -78,7 +78,7 @@ def test_both_have_the_same_methods() -> None:
               for name, member in vars(kind).items() if not name.startswith("_") and callable(member)}
              for kind in (Client, AsyncClient)]
     assert faces[0] == faces[1]
-    assert len(faces[0]) == 15
+    assert len(faces[0]) == 16
 
 
 def test_a_file_is_streamed_with_its_length(shell: Any, tmp_path: Path) -> None:
@@ -225,6 +225,18 @@ def test_the_service_itself(shell: Any) -> None:
     assert shell(handler).call("ready") == "ready"
     assert shell(handler).call("alive") == "alive 1"
     assert shell(handler).call("stats") == {"queue": {"visible": 3}}
+
+
+def test_the_last_minutes(shell: Any) -> None:
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.raw_path.decode())
+        return httpx.Response(200, json={"points": []})
+
+    assert shell(handler).call("history") == {"points": []}
+    shell(handler).call("history", 30)
+    assert asked == ["/v1/stats/history", "/v1/stats/history?minutes=30"]
 
 
 # -- many -------------------------------------------------------------------------------------

@@ -408,7 +408,8 @@ def test_reports_of_instances_that_are_gone_are_swept_up() -> None:
     rig.ec2.terminate([i.id for i in rig.ec2.actual()])
     rig.clock.advance(700)
     rig.rounds(15)
-    assert set(rig.objects.stored) == {"fleet/irs/odd.json", "fleet/other/i-1.json", "scaler/irs.json"}
+    assert {key for key in rig.objects.stored if "/history/" not in key} == {
+        "fleet/irs/odd.json", "fleet/other/i-1.json", "scaler/irs.json"}
 
 
 def test_run_ends_at_once_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:

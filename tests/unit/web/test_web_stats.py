@@ -28,7 +28,8 @@ def test_queue_fleet_process_and_cost(make):
     service = make(instance_price=0.1, max_waiting=50)
     service.sight = Sight(depth=DEPTH, decision=decision())
     told = service.client.get("/v1/stats").json
-    assert told["queue"] == {"visible": 12, "in_flight": 4, "delayed": 1}
+    assert told["queue"] == {
+        "visible": 12, "in_flight": 4, "delayed": 1, "oldest_seconds": None, "dead": None}
     fleet = told["fleet"]
     assert (fleet["running"], fleet["pending"], fleet["stopped"], fleet["draining"]) == (3, 1, 2, 1)
     assert (fleet["min"], fleet["max"], fleet["reason"]) == (0, 19, "backlog")
@@ -36,7 +37,9 @@ def test_queue_fleet_process_and_cost(make):
     assert 3 <= fleet["age_seconds"] < 60
     assert told["process"] == {"waiting_clients": 0, "max_waiting": 50, "pending_jobs": 0, "lost_jobs": 0,
                                "results_per_second": 0.0}
-    assert told["cost"] == {"dollars_per_hour": 0.3, "instance_price": 0.1}
+    assert told["cost"] == {
+        "dollars_per_hour": 0.3, "instance_price": 0.1, "budget_per_day": None, "today_dollars": None,
+        "today_images": None, "dollars_per_1000_images": None}
 
 
 def test_jobs_without_a_result_are_pending(service):
