@@ -62,8 +62,9 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-#: Seconds; the address of a static file carries the version.
-_STATIC_AGE = 86_400
+#: Seconds: where the address of a static file carries the version, and where, as between
+#: modules of a script, it does not.
+_STATIC_AGE, _MODULE_AGE = 86_400, 60
 
 _log = log.get("web")
 
@@ -81,8 +82,8 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
     `irs.web.cloud.Cloud`, by their names.
     """
     app = Flask("irs.web")
-    app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings),
-                      SEND_FILE_MAX_AGE_DEFAULT=_STATIC_AGE, PROPAGATE_EXCEPTIONS=False)
+    app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings), PROPAGATE_EXCEPTIONS=False)
+    app.get_send_file_max_age = _age  # type: ignore[method-assign] - Flask's own hook
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     cloud = Cloud(settings, **ports)
@@ -131,6 +132,10 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
 
 def _depth(settings: Settings) -> int:
     return Queue(settings, settings.input_queue).depth().visible
+
+
+def _age(_: str | None) -> int:
+    return _STATIC_AGE if "v" in request.args else _MODULE_AGE
 
 
 def _finish(response: Response) -> Response:

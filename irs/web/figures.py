@@ -35,6 +35,13 @@ def count(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:,.0f}"
 
 
-def many(number: int, one: str, more: str = "") -> str:
+def many(number: float, one: str, more: str = "") -> str:
     """``1 image``, ``2 images``."""
     return f"{count(number)} {one if number == 1 else more or one + 's'}"
+
+
+def percent(value: float) -> str:
+    """``12 %`` for 0.12, ``1.2 %``, ``< 0.1 %``."""
+    if 0 < value < 0.001:
+        return "< 0.1 %"
+    return f"{value * 100:.1f} %" if value < 0.1 else f"{value * 100:.0f} %"
