@@ -12,6 +12,8 @@ from irs.aws.queues import Message, Queue
 
 #: Header in which a task finds how often its message has been received.
 RECEIVES_HEADER = "irs_receives"
+#: And when it was sent, in milliseconds since the epoch; 0: SQS did not say.
+SENT_HEADER = "irs_sent_ms"
 #: What nothing of ours asks for and a foreign message must not have: an ETA keeps a slot
 #: until it comes, an expired task is deleted without a result, and a compressed body may
 #: be a thousand times as large as a message.
@@ -39,6 +41,7 @@ def read(message: Message, source: Queue) -> dict[str, Any]:
     for name in _UNWANTED:
         envelope["headers"].pop(name, None)
     envelope["headers"][RECEIVES_HEADER] = message.receives
+    envelope["headers"][SENT_HEADER] = message.sent_ms
     return envelope
 
 

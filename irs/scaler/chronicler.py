@@ -172,7 +172,7 @@ class Chronicler:
             return
         try:
             old = [key for key in self._shelf.keys(chronicle.folder(self._cluster))
-                   if (start := chronicle.hour_in(key)) is not None and now - start > chronicle.KEPT]
+                   if (start := chronicle.hour_in(key)) is not None and now - start >= chronicle.KEPT]
             for key in old[:SWEEP]:
                 self._shelf.delete(key)
         except errors.CloudError as exc:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from irs.worker.tally import Tally
+
 #: Seconds of work after which a figure counts half: a new kind of images shows in minutes.
 HALF_LIFE = 60.0
 #: Images before there is a figure.
@@ -41,6 +43,8 @@ class Meter:
         self._running = 0
         self._done = 0
         self._busy, self._saturated = _Share(), _Share()
+        #: what became of them
+        self.tally = Tally()
 
     @property
     def running(self) -> int:

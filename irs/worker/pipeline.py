@@ -36,6 +36,7 @@ from irs.worker import identity, report
 from irs.worker.decoding import Decoders
 from irs.worker.patience import Postponed
 from irs.worker.suspects import Killer, Suspects
+from irs.worker.tally import Tally
 
 if TYPE_CHECKING:
     from irs.worker.metrics import Metrics
@@ -50,8 +51,10 @@ class Pipeline:
     """Thread-safe: Celery calls `classify` from as many threads as tasks run at once."""
 
     def __init__(self, settings: Settings, engine: engines.Engine, *, instance: str,
-                 backlog: Callable[[], int] = lambda: 0, metrics: Metrics | None = None) -> None:
+                 backlog: Callable[[], int] = lambda: 0, metrics: Metrics | None = None,
+                 tally: Tally | None = None) -> None:
         """``backlog()``: tasks that this worker has taken and not finished."""
+        self._tally = tally or Tally()
         self.metrics = metrics
         self._stage = metrics.stage if metrics else _untimed
         self._settings = settings
@@ -161,13 +164,16 @@ class Pipeline:
                 lambda: images.decode(data, self._limits, self._engine.preprocess))
         info = InputInfo(format=decoded.header.format, width=decoded.header.width,
                          height=decoded.header.height, sha256=hashlib.sha256(data).hexdigest())
+        began = time.perf_counter()
         future = self._batcher.submit(decoded.pixels)
         try:
             with self._stage("infer"):
-                return info, future.result(timeout=ENGINE_WAIT)
+                predictions = future.result(timeout=ENGINE_WAIT)
         except FutureTimeout:
             future.cancel()
             raise errors.ModelError(f"no prediction within {ENGINE_WAIT:g} s") from None
+        self._tally.inferred(time.perf_counter() - began)
+        return info, predictions
 
     def _failed(self, job: Job, attempt: int, started: datetime, code: str,
                 message: str) -> Result:
@@ -201,6 +207,7 @@ def current() -> Pipeline:
             _log.info("model.ready", model=engine.info.name, version=engine.info.version,
                       engine=engine.info.engine, seconds=round(time.monotonic() - began, 2))
             _current = Pipeline(settings, engine, instance=identity.instance(), metrics=_metrics(settings),
+                                tally=report.meter().tally,
                                 backlog=lambda: len(worker_state.reserved_requests))
     return _current
 

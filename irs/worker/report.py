@@ -92,12 +92,13 @@ class Reporter:
 
     def report(self) -> Report:
         """What there is to say."""
-        heard = self._heard()
+        heard, tally = self._heard(), self._meter.tally
         return Report(
             heard_ago=None if heard is None else round(max(0.0, time.monotonic() - heard), 1),
             instance=self._name, at=self._now(), started_at=self._started, ready_at=self._ready,
             done=self._meter.done, running=self._meter.running,
             service_seconds=self._meter.service_seconds,
+            failed=tally.failed, waits=tally.waits, infers=tally.infers,
             draining=self._drain.began or self._stop.is_set(), wants_to_leave=self.wants_to_leave)
 
     def due(self) -> bool:

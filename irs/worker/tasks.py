@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from celery import Task
 from celery.exceptions import Reject
 
 from irs import log
-from irs.broker.envelope import RECEIVES_HEADER
+from irs.broker.envelope import RECEIVES_HEADER, SENT_HEADER
 from irs.celery import app
-from irs.domain.jobs import Job
+from irs.domain.jobs import Job, Status
 from irs.domain.tasks import CLASSIFY
-from irs.worker import lifecycle, patience, pipeline
+from irs.worker import lifecycle, patience, pipeline, report
 from irs.worker.request import unlink
 
 _log = log.get("worker")
@@ -34,6 +35,8 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
     request = self.request
     unlink(request)
     receives = int(request.get(RECEIVES_HEADER) or 1)
+    sent = int(request.get(SENT_HEADER) or 0)
+    waited = max(0.0, time.time() - sent / 1000) if sent else None
     try:
         job = Job.from_message(*args, **kwargs)
     except (ValueError, TypeError) as exc:
@@ -45,4 +48,5 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
             job, attempt=receives, reply_to=request.reply_to))
     except patience.Postponed as exc:
         raise Reject(str(exc), requeue=True) from None
+    report.meter().tally.ended(waited, failed=result.status is Status.FAILED)
     return result.announcement()

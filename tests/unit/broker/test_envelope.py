@@ -18,13 +18,13 @@ OURS = {"body": "[[], {}, {}]", "content-type": "application/json", "headers": {
 
 
 def read(body: str, receives: int = 1) -> dict[str, Any]:
-    return envelope.read(Message(id="m", body=body, receipt="r", receives=receives, sent_ms=0), QUEUE)
+    return envelope.read(Message(id="m", body=body, receipt="r", receives=receives, sent_ms=1_000), QUEUE)
 
 
 def test_ours_comes_back_with_its_delivery() -> None:
     found = read(json.dumps(OURS), receives=3)
     assert found["body"] == OURS["body"]
-    assert found["headers"] == {"task": "t", envelope.RECEIVES_HEADER: 3}
+    assert found["headers"] == {"task": "t", envelope.RECEIVES_HEADER: 3, envelope.SENT_HEADER: 1_000}
     assert found["properties"]["delivery_tag"] == "r"
     assert found["properties"]["delivery_info"]["routing_key"] == "tasks"
     assert found["properties"]["delivery_info"]["sqs_queue_object"] is QUEUE
@@ -36,8 +36,8 @@ def test_what_kombus_own_transport_sends_is_read_as_well() -> None:
 
 
 def test_a_sender_cannot_say_how_often_it_was_received() -> None:
-    body = json.dumps(OURS | {"headers": {envelope.RECEIVES_HEADER: 99}})
-    assert read(body)["headers"][envelope.RECEIVES_HEADER] == 1
+    body = json.dumps(OURS | {"headers": {envelope.RECEIVES_HEADER: 99, envelope.SENT_HEADER: "soon"}})
+    assert read(body)["headers"] == {envelope.RECEIVES_HEADER: 1, envelope.SENT_HEADER: 1_000}
 
 
 @pytest.mark.parametrize("body", [
@@ -45,7 +45,7 @@ def test_a_sender_cannot_say_how_often_it_was_received() -> None:
     '{"properties": {"delivery_info": 1}, "headers": 2}', '{"properties": {}, "headers": null}', "ÿ"])
 def test_anything_else_is_a_message_without_a_task(body: str) -> None:
     found = read(body)
-    assert found["headers"] == {envelope.RECEIVES_HEADER: 1}
+    assert found["headers"] == {envelope.RECEIVES_HEADER: 1, envelope.SENT_HEADER: 1_000}
     assert found["properties"]["delivery_tag"] == "r"
     assert found["properties"]["delivery_info"]["sqs_queue"] == QUEUE.url
 

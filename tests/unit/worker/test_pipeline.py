@@ -28,6 +28,7 @@ from irs.worker import pipeline as pipeline_module
 from irs.worker.meter import Meter
 from irs.worker.metrics import Metrics
 from irs.worker.pipeline import Pipeline, Postponed
+from irs.worker.tally import Tally
 
 SETTINGS = Settings.model_construct(max_batch=2, max_image_bytes=100_000)
 LAST = SETTINGS.max_receive_count
@@ -63,6 +64,7 @@ class World:
         self.queues: dict[str, MemoryQueue] = {}
         self.pipeline: Pipeline
         self.metrics: Metrics
+        self.tally = Tally()
 
     def queue(self, _settings: Any, name: str) -> MemoryQueue:
         return self.queues.setdefault(name, MemoryQueue(name))
@@ -94,7 +96,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         settings, objects=world.faults.wrap(world.outputs)))
     monkeypatch.setattr(announce, "Queue", world.queue)
     world.metrics = Metrics(Meter(full=2))
-    world.pipeline = Pipeline(SETTINGS, world.engine, instance="i-1", metrics=world.metrics)
+    world.pipeline = Pipeline(SETTINGS, world.engine, instance="i-1", metrics=world.metrics,
+                              tally=world.tally)
     yield world
     world.pipeline.close()
 
@@ -289,6 +292,12 @@ def test_no_log_line_above_debug_names_the_users_file(
     lines = [event for event in events if event["log_level"] != "debug"]
     assert lines
     assert "cat.png" not in str(lines)
+
+
+def test_what_came_out_of_the_engine_is_counted(world: World) -> None:
+    for data in (png(), b"no image"):
+        world.pipeline.classify(world.job(data), attempt=1, reply_to=None)
+    assert sum(world.tally.infers) == 1
 
 
 def test_each_stage_is_timed_also_where_it_fails(world: World) -> None:

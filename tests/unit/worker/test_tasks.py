@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from celery.exceptions import Reject
 
-from irs.broker.envelope import RECEIVES_HEADER
+from irs.broker.envelope import RECEIVES_HEADER, SENT_HEADER
+from irs.domain import latency
 from irs.domain.jobs import Failure, Job, Result, Status
 from irs.domain.tasks import CLASSIFY
-from irs.worker import patience, pipeline
+from irs.worker import patience, pipeline, report, tasks
+from irs.worker.meter import Meter
 
 JOB = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -52,6 +54,13 @@ def task() -> Iterator[Any]:
     classify.pop_request()
 
 
+@pytest.fixture
+def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
+    found = Meter(full=1)
+    monkeypatch.setattr(report, "_meters", [found])
+    return found
+
+
 def _classify() -> Any:
     import irs.worker.tasks  # noqa: F401 - registers it
     from irs.celery import app
@@ -88,6 +97,26 @@ def test_malformed_arguments_are_rejected_and_never_run(
         task.run(*args, **kwargs)
     assert not caught.value.requeue
     assert around.asked == []
+
+
+def test_how_long_a_message_waited_is_counted_once_it_has_its_result(
+        around: Pipeline, task: Any, meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.time, "time", lambda: 1_000.0)
+    task.request.update({SENT_HEADER: 988_000})
+    around.error = patience.Postponed("later")
+    with pytest.raises(Reject):
+        task.run(*GOOD[0], **GOOD[1])
+    assert (meter.tally.waits, meter.tally.failed) == ((), 0)
+    around.error = None
+    task.run(*GOOD[0], **GOOD[1])
+    assert meter.tally.failed == 1
+    assert latency.percentile(meter.tally.waits, 1.0) == 15.0  # 12 s, in the bucket that ends there
+    # A sender's clock that is ahead makes no negative wait; nobody's word makes none at all.
+    task.request.update({SENT_HEADER: 1_001_000})
+    task.run(*GOOD[0], **GOOD[1])
+    task.request.update({SENT_HEADER: 0})
+    task.run(*GOOD[0], **GOOD[1])
+    assert (sum(meter.tally.waits), meter.tally.waits[0]) == (2, 1)
 
 
 def test_a_postponed_job_keeps_its_message(around: Pipeline, task: Any) -> None:

@@ -83,8 +83,12 @@ def test_what_it_says(rig: Rig) -> None:
         rig.meter.ended(finished=True)
     rig.meter.began()
     rig.reporter.wants_to_leave = True
+    rig.meter.tally.ended(0.3, failed=True)
+    rig.meter.tally.inferred(0.02)
     rig.reporter.write()
     said = rig.stored()
+    assert (said.failed, sum(said.waits), sum(said.infers)) == (1, 1, 1)
+    assert len(rig.objects.get(KEY)) < 1_000, "every scaler reads it every few seconds"
     assert (said.instance, said.done, said.running, said.draining) == ("i-1", 10, 1, False)
     assert said.service_seconds == pytest.approx(0.5, rel=0.05)
     assert said.wants_to_leave
