@@ -38,10 +38,11 @@ def dashboard() -> Response:
     now, past = _told(stats.stats), _told(history.history)
     priced = settings.instance_price is not None
     fleet = now.get("fleet") or {}
+    at = datetime.now(UTC)
     return Response(render_template(
         "dashboard.html", now=now, priced=priced, receives=settings.max_receive_count,
-        facts=wording.facts(now, past.get("points", ()), datetime.now(UTC), priced=priced),
-        instances=[wording.instance(one) for one in fleet.get("instances", ())],
+        facts=wording.facts(now, past.get("points", ()), at, priced=priced),
+        instances=[wording.instance(one, at) for one in fleet.get("instances", ())],
         decisions=past.get("decisions", ())[:DECISIONS],
         closed=services().admission.closed(lambda name: request.headers.get(name, ""))))
 

@@ -14,7 +14,7 @@ from irs.web.figures import UNKNOWN, count, dollars, many, percent, seconds
 
 #: States of instances in the order that they are shown.
 STATES = ("busy", "idle", "booting", "draining", "stopped")
-#: Seconds after which a scaler that has said nothing does not run.
+#: Seconds after which a scaler or a worker that has said nothing does not run.
 SILENT = 60.0
 #: The last minute that is told of began so long ago at most: it is told of when it is over.
 HOUR, LATEST = timedelta(hours=1), timedelta(minutes=3)
@@ -38,11 +38,14 @@ def facts(now: Json, points: Sequence[Json], at: datetime, *, priced: bool) -> d
             **_errors(minutes), **_cost(now.get("cost"), priced=priced)}
 
 
-def instance(found: Json) -> dict[str, str]:
+def instance(found: Json, at: datetime) -> dict[str, str]:
     """One instance of the fleet."""
     words = [f"{seconds(found['age_seconds'])} old", f"{count(found['images'])} done"]
     if found["running"]:
         words.append(f"{found['running']} in hand")
+    if found["reported_at"] is not None and found["state"] != "stopped":
+        silent = (at - datetime.fromisoformat(found["reported_at"])).total_seconds()
+        words += [f"silent for {seconds(silent)}"] * (silent > SILENT)
     return {"state": found["state"], "name": found["name"] or found["id"], "note": " · ".join(words)}
 
 

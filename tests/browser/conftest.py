@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.integration.conftest import make_service
 from tests.services import missing, program
@@ -32,6 +32,7 @@ GRAVE = ("serious", "critical")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a screen."""
     found = program("chromium", package="chromium")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
         yield chromium

@@ -5,10 +5,12 @@ import { STATES, facts, instanceNote } from "./facts.js";
 import { clock, seconds, when } from "./figures.js";
 import { Letters } from "./letters.js";
 
-/** Milliseconds: between looks, for one, and between looks at the history. */
+/** Milliseconds: between looks, for one, and between looks at the history; sooner where the
+    scaler has done something, which it tells there. */
 const EVERY = 2000;
 const PATIENCE = 8000;
 const MINUTE = 60e3;
+const SOON = 10e3;
 /** Hours that are kept: the longest range. */
 const KEPT = 24;
 
@@ -29,8 +31,11 @@ class Dashboard {
     this.decisions = [];
     this.step = 60;
     this.history = 0;
+    /** Hours that it goes back. */
+    this.reach = 0;
+    this.fleetNow = this.fleetThen = null;
     this.timer = null;
-    this.running = false;
+    this.running = this.looking = false;
     byId("no-history").hidden = true;
     this.ranges();
     document.addEventListener("visibilitychange", () => (document.hidden ? this.rest() : this.wake()));
@@ -49,6 +54,7 @@ class Dashboard {
     field.addEventListener("change", () => {
       history.replaceState(null, "", `?range=${this.hours}`);
       this.draw();
+      if (this.hours > this.reach) this.recall();
     });
   }
 
@@ -60,7 +66,7 @@ class Dashboard {
   wake() {
     if (this.running) return;
     this.running = true;
-    this.turn();
+    if (!this.looking) this.turn();
   }
 
   rest() {
@@ -71,19 +77,29 @@ class Dashboard {
 
   async turn() {
     clearTimeout(this.timer);
+    this.looking = true;
     try {
       this.stats = await this.ask("/v1/stats");
       this.answered = new Date();
       this.lost = null;
-      if (Date.now() - this.history > MINUTE) await this.recall();
+      if (Date.now() - this.history > (this.acted() ? SOON : MINUTE)) await this.recall();
       this.show();
       this.letters.counted(this.stats.queue.dead ?? null);
     } catch (error) {
       this.lost ??= new Date();
       this.why = error.message;
     }
+    this.looking = false;
     this.state();
     if (this.running) this.timer = setTimeout(() => this.turn(), EVERY);
+  }
+
+  /** Whether the fleet is another than when the history was asked for. */
+  acted() {
+    const { fleet } = this.stats;
+    const now = fleet && [fleet.reason, ...fleet.instances.map((one) => one.id + one.state)].join();
+    this.fleetNow = now;
+    return now !== this.fleetThen;
   }
 
   async ask(address) {
@@ -99,10 +115,11 @@ class Dashboard {
     return told;
   }
 
-  /** All of it at first, then what is new since. */
+  /** As far as is shown at first, then what is new since. */
   async recall() {
+    const { hours } = this;
     const missing = Math.ceil((Date.now() - this.history) / MINUTE) + 3;
-    const minutes = Math.min(KEPT * 60, missing);
+    const minutes = hours > this.reach ? hours * 60 : Math.min(KEPT * 60, missing);
     let told;
     try {
       told = await this.ask(`/v1/stats/history?minutes=${minutes}`);
@@ -110,6 +127,8 @@ class Dashboard {
       return; // the facts of now are there; with the next of them it is asked again
     }
     this.history = Date.now();
+    this.fleetThen = this.fleetNow;
+    this.reach = Math.max(this.reach, hours);
     this.step = told.step_seconds;
     told.points.forEach((point) => this.points.set(point.at, point));
     const oldest = Date.now() - KEPT * 60 * MINUTE;
@@ -215,7 +234,7 @@ function card(before, one) {
   item.querySelector("b").textContent = one.state[0].toUpperCase() + one.state.slice(1);
   item.querySelector(".name").textContent = one.name || one.id;
   item.querySelector(".name").title = one.id;
-  item.querySelector(".note").textContent = instanceNote(one);
+  item.querySelector(".note").textContent = instanceNote(one, Date.now());
   return item;
 }
 

@@ -3,7 +3,7 @@
 import { UNKNOWN, count, dollars, many, percent, seconds } from "./figures.js";
 
 export const STATES = ["busy", "idle", "booting", "draining", "stopped"];
-/** Seconds after which a scaler that has said nothing does not run. */
+/** Seconds after which a scaler or a worker that has said nothing does not run. */
 const SILENT = 60;
 /** Share of images without a label that is too much. */
 const MANY = 0.01;
@@ -25,9 +25,11 @@ function since(points, moment) {
   return points.filter((point) => Date.parse(point.at) >= moment);
 }
 
-export function instanceNote(found) {
+export function instanceNote(found, at) {
   const words = [`${seconds(found.age_seconds)} old`, `${count(found.images)} done`];
   if (found.running) words.push(`${found.running} in hand`);
+  const silent = found.reported_at && found.state !== "stopped" ? (at - Date.parse(found.reported_at)) / 1000 : 0;
+  if (silent > SILENT) words.push(`silent for ${seconds(silent)}`);
   return words.join(" · ");
 }
 

@@ -3,8 +3,10 @@
 import { many, when } from "./figures.js";
 
 const LIST = "/v1/dead-letters";
-/** Milliseconds: between looks while there are letters, and for a request. */
+/** Milliseconds: between looks while there are letters; after one that did not have them all, for
+    the service gives the same look to everybody for five seconds; and for a request. */
 const EVERY = 60e3;
+const SOON = 6e3;
 const PATIENCE = 60e3;
 /** Seconds that a job which was sent back is waited for, on this page. */
 const WAIT = 30;
@@ -35,6 +37,7 @@ export class Letters {
     this.closed = this.section.dataset.closed !== "";
     this.known = null;
     this.looked = 0;
+    this.pause = SOON;
     this.busy = false;
     this.total = 0;
     this.rows = new Map();
@@ -44,8 +47,12 @@ export class Letters {
   /** The service counts so many: look when that has changed, and now and then. */
   async counted(dead) {
     if (this.closed || this.busy) return;
-    const due = performance.now() - this.looked > EVERY;
-    if (dead === this.known && !(due && this.total)) return;
+    const changed = dead !== this.known;
+    if (changed) this.pause = SOON;
+    const since = performance.now() - this.looked;
+    const partly = dead !== null && dead !== this.total && since > this.pause;
+    if (!changed && !partly && !(this.total && since > EVERY)) return;
+    if (partly) this.pause = Math.min(EVERY, 2 * this.pause);
     this.known = dead;
     await this.look();
   }
@@ -62,7 +69,7 @@ export class Letters {
   }
 
   show(told) {
-    this.total = told.letters.length;
+    this.total = told.total;
     const sent = [...this.rows].filter(([, row]) => row.dataset.sent);
     this.rows = new Map(sent);
     told.letters.forEach((letter) => this.rows.set(letter.id, this.row(letter)));
@@ -87,7 +94,7 @@ export class Letters {
     if (letter.job) {
       const button = element("button", "quiet-button", "Send back");
       button.type = "button";
-      button.setAttribute("aria-label", `Send ${name} back`);
+      button.setAttribute("aria-label", `Send back ${name}`);
       button.addEventListener("click", () => this.one(letter, name, row, button));
       row.append(button);
     }

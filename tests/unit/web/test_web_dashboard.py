@@ -28,7 +28,8 @@ def cost(**more):
 
 
 FLEET = {"age_seconds": 2.0, "policy": "predictive", "running": 3, "min": 0, "max": 19, "instances": [
-    {"id": f"i-{n}", "name": "", "state": state, "age_seconds": 70.0, "images": 1200, "running": n}
+    {"id": f"i-{n}", "name": "", "state": state, "age_seconds": 70.0, "images": 1200, "running": n,
+     "reported_at": None if state == "booting" else "2026-11-25T17:59:58Z"}
     for n, state in enumerate(("booting", "busy", "busy", "draining"))]}
 
 
@@ -111,8 +112,10 @@ def test_the_fleet():
     words = told({"fleet": FLEET})
     assert (words["fleet.value"], words["fleet.tone"]) == ("3", "")
     assert words["fleet.note"] == "2 busy · 1 booting · 1 draining · 19 at most"
-    assert wording.instance(FLEET["instances"][2]) == {
+    assert wording.instance(FLEET["instances"][2], NOW) == {
         "state": "busy", "name": "i-2", "note": "70 s old · 1,200 done · 2 in hand"}
+    assert wording.instance(FLEET["instances"][2], NOW + timedelta(minutes=3))["note"].endswith(
+        "2 in hand · silent for 3 min")
 
 
 def test_a_scaler_that_is_silent():
