@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY = @command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; name one: make PYTHON=python3.12 $@" >&2; exit 2; }; \
 	exec $(PYTHON) scripts/bootstrap.py
 
-.PHONY: help up test faults fuzz lint bench audit venv clean
+.PHONY: help up test faults fuzz lint bench shots audit venv clean
 
 help:
 	@echo "make up      install, then start cloud, web tier and scaler here; Ctrl-C stops them"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint    install, then lint"
 	@echo "make bench   install, then compare scaling policies: make bench ARGS='--traces DIR' (docs/scaling.md);"
 	@echo "             another benchmark of bench/: make bench BENCH=efficiency (docs/speed.md)"
+	@echo "make shots   install, then pictures of the pages to docs/images; needs Debian's chromium"
 	@echo "make audit   ask PyPI whether a pinned package has a known vulnerability; needs the internet"
 	@echo "make venv    install into .venv only"
 	@echo "make clean   remove .venv and caches; .irs (images, queues, models) stays"
@@ -41,6 +42,9 @@ lint:
 BENCH ?= scaling
 bench:
 	$(READY) $(BIN)/python bench/$(BENCH).py $(ARGS)
+
+shots:
+	$(READY) $(BIN)/python scripts/shots.py $(ARGS)
 
 # An environment of its own: the auditor's packages are none of ours. --strict: what could
 # not be looked up fails, rather than pass unseen.

@@ -15,6 +15,15 @@ TELLING = ("Location", "Retry-After", "Preference-Applied", "WWW-Authenticate", 
 #: Media types of one JSON value; JSON Lines are none.
 JSON = re.compile(r"application/(.+\+)?json|application/x-amz-json-1\.\d")
 
+#: Events, one after the other, each of the declared form.
+EVENTS = "text/event-stream"
+
+
+def events(stream: bytes) -> list[dict[str, str]]:
+    """The events of a stream; comments are none."""
+    blocks = (block for block in stream.decode().split("\n\n") if block and not block.startswith(":"))
+    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+
 
 class Conformity:
     """One document, with every schema closed: here, also a field that it does not name is a fault."""
@@ -51,12 +60,21 @@ class Conformity:
             found.append(f"{kind or 'a body of no type'} is not declared")
         elif content and body is not None and JSON.fullmatch(kind):
             found += self._json(content[kind]["schema"], body)
+        elif content and body is not None and kind == EVENTS:
+            found += [fault for event in events(body)
+                      for fault in self._event(content[kind]["schema"], event)]
         return [f"{where}: {fault}" for fault in found]
 
     def _headers(self, told: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
         found = [f"{name} is not declared" for name in TELLING if headers.get(name) and name not in told]
         return found + [f"{name} is missing" for name, header in told.items()
                         if self._resolve(header).get("required") and not headers.get(name)]
+
+    def _event(self, schema: Mapping[str, Any], event: Mapping[str, str]) -> list[str]:
+        found = self._json(schema, json.dumps(event).encode())
+        if event["event"] == "result":
+            found += self._json({"$ref": "#/components/schemas/Result"}, event["data"].encode())
+        return found
 
     def _json(self, schema: Mapping[str, Any], body: bytes) -> list[str]:
         checker = Draft202012Validator({**schema, "components": self._document["components"]},

@@ -83,6 +83,11 @@ class Pending:
         entry = self._entries.get(job_id)
         return entry is not None and entry.lost
 
+    def sent_here(self, job_id: str) -> bool:
+        """Whether this process sent it, and has heard of no result."""
+        entry = self._entries.get(job_id)
+        return entry is not None and entry.job is not None
+
     def _add(self, job_id: str, job: Job | None) -> None:
         with self._lock:
             if job_id in self._entries:

@@ -19,13 +19,14 @@ from irs.web.connection import Channel
 from irs.web.estimates import RETRY_AFTER
 from irs.web.limits import batch_limit, request_limit
 from irs.web.services import KEY, Services
+from irs.web.streams import STREAMS
 from irs.web.threads import Threads
 
 _log = log.get("web")
 
-#: Threads beyond those that may wait: pages, metrics, looks at jobs.
+#: Threads beyond those that may wait, and those of streams: pages, metrics, looks at jobs.
 SPARE = 8
-#: Connections beyond the waiting ones: keep-alive, slow senders, probes.
+#: Connections beyond the waiting ones: streams, keep-alive, slow senders, probes.
 SPARE_CONNECTIONS = 600
 #: Connections beyond these that have their last answer and only wait to be hung up on.
 LEAVING = 256
@@ -58,7 +59,7 @@ class Acceptor(TcpWSGIServer):
         largest = max(request_limit(settings), batch_limit(settings))
         self.bodies = Bodies(max(BODIES * request_limit(settings), largest))
         super().__init__(
-            app, sockets, True, sock, dispatcher=Threads(settings.max_waiting + SPARE),
+            app, sockets, True, sock, dispatcher=Threads(settings.max_waiting + STREAMS + SPARE),
             bind_socket=False,
             sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()),
             adj=Adjustments(

@@ -22,6 +22,7 @@ from irs.web import (
     dashboard,
     direct,
     docs,
+    events,
     fleet,
     health,
     history,
@@ -48,11 +49,12 @@ from irs.web.probe import Probe
 from irs.web.services import KEY, Services, services
 from irs.web.sources import Sources
 from irs.web.staging import Staging
+from irs.web.streams import Streams
 from irs.web.thumbnails import Thumbnails
 from irs.web.waiting import Drain, Gate, Waiting
 
-#: No script, style or picture but our files and what a page's own script makes, nothing
-#: inline, no other place to talk to, no frame around us.
+#: No script, no style and no picture but our files, and pictures that a script of ours has made
+#: of the user's own (blob:); nothing is fetched from elsewhere, and there is no frame around us.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; "
                                "style-src 'self'; img-src 'self' blob:; form-action 'self'; "
@@ -62,9 +64,9 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-#: Seconds: where the address of a static file carries the version, and where, as between
-#: modules of a script, it does not.
-_STATIC_AGE, _MODULE_AGE = 86_400, 60
+#: Seconds; the address of a static file carries the version. One that does not is asked for again
+#: each time (304 as a rule): scripts import each other by their names.
+_STATIC_AGE = 86_400
 
 _log = log.get("web")
 
@@ -83,7 +85,7 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
     """
     app = Flask("irs.web")
     app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings), PROPAGATE_EXCEPTIONS=False)
-    app.get_send_file_max_age = _age  # type: ignore[method-assign] - Flask's own hook
+    app.get_send_file_max_age = _static_age
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     cloud = Cloud(settings, **ports)
@@ -92,8 +94,8 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings, lambda: cloud.records))
-    for module in (uploads, api, batches, direct, hooks, rekognition, stats, history, letters, pages,
-                   dashboard, health, metrics, openapi, docs):
+    for module in (uploads, api, events, batches, direct, hooks, rekognition, stats, history, letters,
+                   pages, dashboard, health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.before_request(_admit)
@@ -116,8 +118,10 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     sources = Sources(settings, cloud.source)
     bulk = Bulk(settings, cloud, estimates, sources)
     estimates.elsewhere = lambda: bulk.rate_elsewhere
-    counters = Metrics(waiting=lambda: gate.inside, heard=lambda: cloud.heard,
-                       upkeep=lambda: cloud.counts, bulk=lambda: bulk.counts, callbacks=lambda: cloud.calls)
+    streams = Streams(cloud, clock)
+    counters = Metrics(waiting=lambda: gate.inside, streams=lambda: streams.count,
+                       heard=lambda: cloud.heard, upkeep=lambda: cloud.counts,
+                       bulk=lambda: bulk.counts, callbacks=lambda: cloud.calls)
     waiting = Waiting(cloud, drain, clock)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
@@ -127,15 +131,16 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
         sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),
-        sources=sources, staging=Staging(settings, cloud), thumbnails=Thumbnails(settings))
+        sources=sources, staging=Staging(settings, cloud), streams=streams,
+        thumbnails=Thumbnails(settings))
 
 
 def _depth(settings: Settings) -> int:
     return Queue(settings, settings.input_queue).depth().visible
 
 
-def _age(_: str | None) -> int:
-    return _STATIC_AGE if "v" in request.args else _MODULE_AGE
+def _static_age(name: str | None) -> int:
+    return _STATIC_AGE if "v" in request.args else 0
 
 
 def _finish(response: Response) -> Response:

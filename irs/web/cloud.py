@@ -66,6 +66,8 @@ class Cloud:
         self._given_callbacks = callbacks
         #: what else is told of results, built beforehand, and closed before all this
         self.hearers: list[Callable[[Result], None]] = []
+        #: what is told of every result that is seen, heard or looked for; maybe more than once
+        self.watchers: list[Callable[[Result], None]] = []
         self.warmers: list[Callable[[], object]] = []
         self.closers: list[Callable[[], None]] = []
         #: the JSON of what may be called back about, by its kind and then its id
@@ -218,6 +220,8 @@ class Cloud:
         self.upkeep.pending.done(result.id, result.status)
         self.reuse.heard(result)
         self.ended(result.id)
+        for watch in self.watchers:
+            watch(result)
 
     def ended(self, about: str) -> None:
         """What somebody may want to be called back about has come to its end; by its id."""

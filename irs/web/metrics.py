@@ -28,9 +28,9 @@ blueprint = Blueprint("metrics", __name__)
 class Metrics:
     """One registry an application, so that several may live in one process."""
 
-    def __init__(self, *, waiting: Callable[[], int], heard: Callable[[], float | None],
-                 upkeep: Callable[[], Counts], bulk: Callable[[], feeder.Counts],
-                 callbacks: Callable[[], Calls]) -> None:
+    def __init__(self, *, waiting: Callable[[], int], streams: Callable[[], int],
+                 heard: Callable[[], float | None], upkeep: Callable[[], Counts],
+                 bulk: Callable[[], feeder.Counts], callbacks: Callable[[], Calls]) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Upkeep(upkeep))
         self.registry.register(_Bulk(bulk))
@@ -60,6 +60,8 @@ class Metrics:
             "had arrived, or their answer been read.", ["reason"], registry=self.registry)
         Gauge("irs_waiting_clients", "Requests that wait for a result now.",
               registry=self.registry).set_function(waiting)
+        Gauge("irs_event_streams", "Clients that follow their jobs on a stream of events.",
+              registry=self.registry).set_function(streams)
         Gauge("irs_announcement_age_seconds",
               "Since the reply queue last answered; -1 before it was asked.",
               registry=self.registry).set_function(lambda: _age(heard()))

@@ -1,4 +1,4 @@
-"""The page for people: a form that works without JavaScript."""
+"""The page for people: a form that works without JavaScript, and does more with it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def form() -> Response:
     """Choose photographs, send them to ``POST /upload``."""
     settings = services().settings
     return Response(render_template(
-        "upload.html", max_files=settings.max_files,
+        "upload.html", max_files=settings.max_files, max_bytes=settings.max_image_bytes,
         max_megabytes=f"{settings.max_image_bytes / 1e6:g}",
         max_megapixels=f"{settings.max_image_pixels / 1e6:g}"))

@@ -83,9 +83,10 @@ def headers(why: errors.IRSError) -> list[tuple[str, str]]:
     if (seconds := getattr(why, "retry_after", None)) is not None:
         out.append(("Retry-After", str(seconds)))
     if isinstance(why, errors.Unauthorized):
-        # A line each: of several in one Chromium reads the first, and asks for no password.
-        out += [("WWW-Authenticate", 'Basic realm="irs", charset="UTF-8"'),
-                ("WWW-Authenticate", 'Bearer realm="irs"')]
+        # A browser asks its user for the password of the first scheme that it knows; Chromium takes
+        # a line for one scheme, whatever stands behind its commas.
+        out += [("WWW-Authenticate", 'Bearer realm="irs"'),
+                ("WWW-Authenticate", 'Basic realm="irs", charset="UTF-8"')]
     return out
 
 

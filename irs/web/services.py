@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from irs.web.sources import Sources
     from irs.web.staging import Staging
     from irs.web.stats import Sight
+    from irs.web.streams import Streams
     from irs.web.thumbnails import Thumbnails
     from irs.web.waiting import Drain, Gate, Waiting
 
@@ -52,6 +53,7 @@ class Services:
     sights: Probe[Sight]
     sources: Sources
     staging: Staging
+    streams: Streams
     thumbnails: Thumbnails
     waiting: Waiting
 

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from irs.domain import journal
-from tests.conformity import Conformity
+from tests.conformity import Conformity, events
 from tests.integration.conftest import Answer, Service, Web, form, until
 
 pytestmark = pytest.mark.integration
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 SECRET = "k" * 24
+#: An id of nothing.
+STRANGER = "4c1b761c-07f4-4ba6-902c-23274fdd951a"
 KEY = {"Authorization": f"Bearer {SECRET}"}
 
 
@@ -59,7 +61,11 @@ def test_answers_are_as_the_document_says(web, tree, photos):
                      Prefer=wait)
         assert answer.status == status
     assert ask("GET", answer.json["location"], Prefer="wait=30").json["label"] == "espresso"
-    assert ask("GET", "/v1/images/4c1b761c-07f4-4ba6-902c-23274fdd951a").status == 404
+    told = events(ask("POST", "/v1/events", json.dumps({"ids": [answer.json["id"], STRANGER]}).encode(),
+                      Content_Type="application/json").body)
+    assert {event["event"] for event in told} >= {"result", "unknown"}
+    assert told[-1] == {"event": "end", "data": '{"left":0}'}
+    assert ask("GET", f"/v1/images/{STRANGER}").status == 404
     assert ask("POST", "/v1/images", b"not an image", Content_Type="image/png").status == 415
     assert ask("POST", "/v1/images", b"", Content_Type="image/png").json["code"] == "no_file"
     assert ask("GET", "/v1/stats", Authorization="Bearer wrong").status == 401

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from irs.web.schemas.answers import (
     Callback,
+    Event,
     Failure,
     InputInfo,
     ModelInfo,
@@ -46,6 +47,7 @@ from irs.web.schemas.sent import (
     Addresses,
     Announced,
     Below,
+    Followed,
     Form,
     InS3,
     OneFile,
@@ -72,8 +74,10 @@ __all__ = [
     "DeadLetter",
     "DeadLetters",
     "Decided",
+    "Event",
     "Failure",
     "FleetStats",
+    "Followed",
     "Form",
     "History",
     "InS3",

@@ -136,6 +136,20 @@ class Problem(Model):
         "code": "unsupported_format"}]})
 
 
+class Event(Model):
+    """One event of a stream."""
+
+    event: Literal["result", "unknown", "queue", "end"]
+    data: str = Field(
+        description="JSON. Of `result` a Result; of `unknown` the `id`; of `queue` the `position` and "
+                    "`estimate_seconds` of a job that would be sent now, as far as they are known; of "
+                    "`end` how many jobs are `left`.",
+        json_schema_extra={"contentMediaType": "application/json"})
+
+    model_config = ConfigDict(json_schema_extra={"examples": [
+        {"event": "queue", "data": '{"position":12,"estimate_seconds":5.0}'}]})
+
+
 class Callback(Model):
     """How a callback stands."""
 

@@ -49,6 +49,14 @@ class Announced(Model):
                             "which is what it is where it is not said.")
 
 
+class Followed(Model):
+    """Jobs to be told of."""
+
+    ids: list[Annotated[str, Field(json_schema_extra=UUID)]] = Field(
+        description="Their ids, in the order that they were sent in, as far as there is one.",
+        min_length=1, max_length=2_000)
+
+
 class Below(Model):
     """All objects whose keys begin so."""
 

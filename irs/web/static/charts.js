@@ -121,7 +121,7 @@ class Chart {
   options(width, height) {
     const quiet = colour("--quiet");
     const grid = { stroke: colour("--line"), width: 1 };
-    const font = "11.5px system-ui, sans-serif";
+    const font = "12px system-ui, sans-serif"; // whole pixels: uPlot scales no others
     const { told } = this;
     return {
       width, height, padding: [8, 6, 0, 0],

@@ -66,7 +66,7 @@ def test_every_file_that_the_page_names_is_there(service):
     for name in modules:
         with service.client.get(f"/static/{name}") as answer:
             assert answer.status_code == 200
-            assert "max-age=60" in answer.headers["Cache-Control"], "not a day: it bears no version"
+            assert "max-age=0" in answer.headers["Cache-Control"], "not a day: it bears no version"
 
 
 def test_a_cloud_that_cannot_be_reached_still_has_a_page(service, events):
