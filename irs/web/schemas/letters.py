@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -49,7 +49,8 @@ class DeadLetters(Model):
 class RedriveSome(Model):
     """These jobs' letters."""
 
-    ids: list[str] = Field(description="Ids of jobs.", min_length=1, max_length=1000)
+    ids: list[Annotated[str, Field(json_schema_extra=UUID)]] = Field(
+        description="Ids of jobs.", min_length=1, max_length=1000)
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ids": [ID]}]})
 
