@@ -32,7 +32,7 @@ _NOT_FOUND = frozenset({
     "NoSuchKey", "NoSuchVersion", "NoSuchLifecycleConfiguration", "404", "NotFound",
     "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist",
     "InvalidInstanceID.NotFound", "InvalidAMIID.NotFound", "NoSuchEntity",
-    "InvalidInstanceID.Malformed", "NotFoundException",
+    "InvalidInstanceID.Malformed", "NotFoundException", "ResourceNotFoundException",
 })
 _NO_BUCKET = frozenset({"NoSuchBucket"})
 _EXISTS = frozenset({

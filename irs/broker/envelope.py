@@ -12,8 +12,8 @@ from irs.aws.queues import Message, Queue
 
 #: Header in which a task finds how often its message has been received.
 RECEIVES_HEADER = "irs_receives"
-#: And when it was sent, in milliseconds since the epoch; 0: SQS did not say.
-SENT_HEADER = "irs_sent_ms"
+#: And in which when it was sent, in milliseconds since the epoch.
+SENT_HEADER = "irs_sent"
 #: What nothing of ours asks for and a foreign message must not have: an ETA keeps a slot
 #: until it comes, an expired task is deleted without a result, and a compressed body may
 #: be a thousand times as large as a message.

@@ -8,11 +8,24 @@ pydantic nor torch, and a test holds it to that.
 
 from __future__ import annotations
 
-from irs.cli import audit, batch, classify, completion, drill, model, results, simulate, stack, status
+from irs.cli import (
+    audit,
+    batch,
+    classify,
+    completion,
+    drill,
+    logs,
+    model,
+    results,
+    simulate,
+    stack,
+    status,
+    workers,
+)
 from irs.cli.base import CANNOT, FAILED, INTERRUPTED, cli
 
 __all__ = ["CANNOT", "FAILED", "INTERRUPTED", "audit", "batch", "classify", "cli", "completion",
-           "drill", "main", "model", "results", "simulate", "stack", "status"]
+           "drill", "logs", "main", "model", "results", "simulate", "stack", "status", "workers"]
 
 
 def main() -> None:

@@ -14,12 +14,24 @@ from irs.cli.service import URL, connected
 
 @cli.command()
 @URL
+@click.option("--watch", is_flag=True, help="Go on showing it; q or Ctrl-C ends that.")
+@click.option("--every", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True,
+              metavar="SECONDS", help="Between looks, with --watch.")
 @AS_JSON
-def status(url: str | None, as_json: bool) -> None:
-    """Show queue, fleet and pace.
+def status(url: str | None, watch: bool, every: float, as_json: bool) -> None:
+    """Show queue, fleet, pace and dollars.
 
     What the service says of itself, on one screen. Exit code 1 where it is not ready.
+
+    With --watch it stays and keeps up, also while the service is away; where nobody looks at
+    a terminal it is a line a look.
     """
+    if watch and as_json:
+        raise click.UsageError("--watch or --json, not both")
+    if watch:
+        from irs.cli import watching
+
+        raise SystemExit(watching.watch(url, every))
     from irs.client import ClientError, NotFound, Unreachable
 
     stats: Mapping[str, Any] = {}

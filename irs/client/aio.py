@@ -144,11 +144,16 @@ class AsyncClient(Shell):
     # -- the service ---------------------------------------------------------------------
     async def stats(self) -> Mapping[str, Any]:
         """Queue, fleet, throughput, waiting clients and cost, as docs/http-api.md has them."""
-        return await self._run(self._flows.stats())
+        return await self._run(self._flows.told("/v1/stats"))
 
     async def history(self, minutes: int | None = None) -> Mapping[str, Any]:
         """The last minutes one by one, and the scaler's decisions, as docs/http-api.md has them."""
-        return await self._run(self._flows.stats("/history" + (f"?minutes={minutes}" if minutes else "")))
+        asked = f"?minutes={minutes}" if minutes else ""
+        return await self._run(self._flows.told(f"/v1/stats/history{asked}"))
+
+    async def dead_letters(self, limit: int = 50) -> Mapping[str, Any]:
+        """The newest dead letters, for operators; raises `errors.Unauthorized`."""
+        return await self._run(self._flows.told(f"/v1/dead-letters?limit={limit}"))
 
     async def ready(self) -> str:
         """What a service says that is ready; raises `errors.Overloaded` with the reason where it is not."""

@@ -158,9 +158,9 @@ class Flows:
         return reply
 
     # -- the service ---------------------------------------------------------------------
-    def stats(self, more: str = "") -> Flow[Mapping[str, Any]]:
-        """Queue, fleet, throughput; or what is below that."""
-        return wire.said((yield from self._ask(lambda _: _get(f"/v1/stats{more}"))))
+    def told(self, path: str) -> Flow[Mapping[str, Any]]:
+        """What the service says of itself there."""
+        return wire.said((yield from self._ask(lambda _: _get(path))))
 
     def health(self, path: str) -> Flow[str]:
         """Raises `errors.Overloaded` where the service says that it is not ready."""

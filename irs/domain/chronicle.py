@@ -96,7 +96,10 @@ class Hour:
     decisions: tuple[Decision, ...] = ()
 
     def with_point(self, point: Point) -> Hour:
-        """The hour with one more minute."""
+        """The hour with one more minute; both, where another scaler began the same."""
+        there = self.points.get(point.at)
+        if there is not None and there.epoch != point.epoch:
+            point = point.together(there)
         return replace(self, points={**self.points, point.at: point})
 
     def with_decisions(self, more: Iterable[Decision]) -> Hour:
@@ -109,15 +112,16 @@ class Hour:
         points = dict(stored.points)
         for at, mine in self.points.items():
             theirs = points.get(at)
-            points[at] = mine if theirs is None or theirs.epoch == mine.epoch else mine.together(theirs)
+            if theirs is not None and theirs.epoch == mine.epoch:
+                points[at] = max(mine, theirs, key=lambda point: point.looks)
+            else:
+                points[at] = mine if theirs is None else mine.together(theirs)
         return replace(self, points=points).with_decisions(stored.decisions)
 
     def to_json(self) -> bytes:
         """The object's bytes."""
-        names = [f.name for f in fields(Point)]
-        rows = [[_short(getattr(point, name)) for name in names]
-                for _, point in sorted(self.points.items())]
-        return json.dumps({"start": self.start, "fields": names, "points": rows,
+        rows = [list(as_json(point).values()) for _, point in sorted(self.points.items())]
+        return json.dumps({"start": self.start, "fields": [f.name for f in fields(Point)], "points": rows,
                            "decisions": [asdict(decision) for decision in self.decisions]},
                           default=stamp, separators=(",", ":")).encode()
 
@@ -126,8 +130,8 @@ class Hour:
         """The opposite; raises `ValueError` for anything that is no hour."""
         try:
             raw = json.loads(data)
-            points = [_point(dict(zip(raw["fields"], row, strict=True))) for row in raw["points"]]
-            return cls(start=_aware(raw["start"]), points={point.at: point for point in points},
+            points = [point(dict(zip(raw["fields"], row, strict=True))) for row in raw["points"]]
+            return cls(start=_aware(raw["start"]), points={each.at: each for each in points},
                        decisions=tuple(map(decision, raw["decisions"])))
         except (TypeError, KeyError, AttributeError, RecursionError) as exc:
             raise ValueError(f"not an hour of the history: {exc!r}") from exc
@@ -176,7 +180,14 @@ def _short(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def _point(raw: dict[str, Any]) -> Point:
+def as_json(point: Point) -> dict[str, Any]:
+    """JSON-ready, in the order of the fields."""
+    return {f.name: stamp(value) if isinstance(value := getattr(point, f.name), datetime) else _short(value)
+            for f in fields(Point)}
+
+
+def point(raw: Mapping[str, Any]) -> Point:
+    """A point out of JSON; raises `ValueError` and `KeyError`."""
     known = {f.name: raw[f.name] for f in fields(Point) if f.name in raw}
     at = _aware(known.pop("at"))
     for name, value in known.items():

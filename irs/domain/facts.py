@@ -76,6 +76,10 @@ class Facts:
         self._oldest: datetime | None = None
         self._doings: Sequence[Doing] = ()
         self._dead: int | None = None
+        #: until when each instance has been counted
+        self._paid: dict[str, datetime] = {}
+        #: the minute that another scaler began; None: none
+        self.left: Point | None = None
         #: the minute under way; None: it has no look so far
         self._point: Point | None = None
         self._minute = Gain()
@@ -93,6 +97,7 @@ class Facts:
             self._today = Today(day=str(today["day"]), instance_seconds=float(today["instance_seconds"]),
                                 images=int(today["images"]), failed=int(today["failed"]))
             self._decisions.extend(decision(d) for d in reversed(told["decisions"]))
+            self.left = None if told.get("minute") is None else chronicle.point(told["minute"])
             if self._since is None or self._until is None or None in (
                     self._since.tzinfo, self._until.tzinfo):
                 raise ValueError("a moment without a time zone")
@@ -109,8 +114,11 @@ class Facts:
         last = min(self._until or now, now)
         ended = self.close() if self._point and chronicle.floor(now, self._step) != self._point.at else None
         self._known, gain = counting.tally(self._known, seen.reports, since=self._since, now=now)
-        self._count_today(seen, last, gain)
-        seconds = 0.0 if paused else _billed(seen, last)
+        paid = {key: max(since, self._paid.get(key, last)) for key, since in seen.billed.items()}
+        self._count_today(now, last, paid, gain)
+        seconds = 0.0 if paused else _billed(now, paid)
+        self._paid = {**{key: at for key, at in self._paid.items() if now - at <= PAUSE},
+                      **dict.fromkeys(paid, now)}
         gain = Gain() if paused else gain
         self._recent.append((now, gain))
         while self._recent[0][0] <= now - WINDOW:
@@ -146,6 +154,8 @@ class Facts:
             "since": self._since.isoformat(), "until": self._until.isoformat(), "dead": self._dead,
             "oldest_at": None if self._oldest is None else self._oldest.isoformat(),
             "latency": _quantiles(window),
+            "minute": None if self._point is None else chronicle.as_json(
+                replace(self._point, **_quantiles(self._minute))),
             "instances": [doing.as_dict() for doing in self._doings],
             "today": {"day": self._today.day, "images": self._today.images, "failed": self._today.failed,
                       "instance_seconds": round(self._today.instance_seconds, 1)},
@@ -153,14 +163,14 @@ class Facts:
             "workers": counting.as_json(self._known),
         }
 
-    def _count_today(self, seen: Look, last: datetime, gain: Gain) -> None:
-        day = f"{seen.now:%Y-%m-%d}"
-        midnight = seen.now.replace(hour=0, minute=0, second=0, microsecond=0)
+    def _count_today(self, now: datetime, last: datetime, paid: Mapping[str, datetime], gain: Gain) -> None:
+        day = f"{now:%Y-%m-%d}"
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         if day != self._today.day:
             self._today = Today(day=day)
-        self._today.instance_seconds += _billed(seen, max(last, midnight))
+        self._today.instance_seconds += _billed(now, {key: max(at, midnight) for key, at in paid.items()})
         # What was done in a pause around midnight may have been yesterday's.
-        if last >= midnight or seen.now - last <= PAUSE:
+        if last >= midnight or now - last <= PAUSE:
             self._today.images += gain.images
             self._today.failed += gain.failed
 
@@ -177,9 +187,9 @@ class Facts:
         self._point = one if self._point is None else one.together(self._point)
 
 
-def _billed(seen: Look, last: datetime) -> float:
-    """Seconds of instances since ``last``."""
-    return sum(max(0.0, (seen.now - max(last, since)).total_seconds()) for since in seen.billed.values())
+def _billed(now: datetime, paid: Mapping[str, datetime]) -> float:
+    """Seconds of instances since they were counted last."""
+    return sum(max(0.0, (now - at).total_seconds()) for at in paid.values())
 
 
 def _quantiles(gain: Gain) -> dict[str, float | None]:

@@ -19,8 +19,6 @@ from irs.domain.journal import Journal
 from irs.scaler.actuator import Actuator
 from irs.scaler.senses import Countable, Senses
 
-#: Bytes: an hour has about 15,000.
-MAX_HOUR = 1_000_000
 #: Hours that are kept while they cannot be written.
 KEPT = 6
 #: Most deletions a minute.
@@ -52,12 +50,13 @@ class Chronicler:
     """One scaler's, for as long as it holds the lease. Not thread-safe.
 
     ``letters`` is the dead-letter queue, counted once a minute; None: nobody counts. ``step``
-    is in seconds.
+    is in seconds; None: `chronicle.STEP`.
     """
 
     def __init__(self, cluster: str, shelf: Shelf, letters: Countable | None, *, left: Journal,
-                 step: int = chronicle.STEP) -> None:
+                 step: int | None = None) -> None:
         """``left`` is what the last holder left."""
+        step = step or chronicle.STEP
         self._cluster, self._shelf, self._letters, self._step = cluster, shelf, letters, step
         self._pages: dict[datetime, _Page] = {}
         self._asked: datetime | None = None
@@ -69,6 +68,8 @@ class Chronicler:
         except ValueError as exc:
             _log.warning("scaler.facts_unreadable", why=str(exc))
             self._facts = Facts({}, epoch=left.epoch, active=active, step=step)
+        if self._facts.left is not None:
+            self._keep(self._facts.left)
 
     def look(self, now: datetime, senses: Senses, actuator: Actuator, decision: Decision | None) -> None:
         """Take a round in; ``decision``: what it came to, where that is worth telling."""
@@ -77,7 +78,9 @@ class Chronicler:
             now=now, visible=counts.visible, in_flight=counts.in_flight, delayed=counts.delayed,
             left=senses.known.left, reports=tuple(senses.reports.values()),
             doings=states.doings(actuator.views(now, senses.reports), senses.reports, now),
-            billed={e.id: e.running_since or e.launched_at for e in entries if e.state == "running"},
+            # One that was not described may be gone since; if it is not, it is made up for.
+            billed={e.id: e.running_since or e.launched_at for e in entries
+                    if e.state == "running" and not e.misses},
             active=frozenset(e.id for e in entries if e.active), dead=self._dead_letters(now)))
         if decision is not None:
             self._facts.decided(decision)

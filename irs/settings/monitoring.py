@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 
@@ -13,6 +13,8 @@ class Logs(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["pretty", "json"] = "pretty"
+    #: the CloudWatch log group that `irs logs` reads; unset: the files of `irs up`
+    log_group: str | None = Field(None, pattern=r"^[A-Za-z0-9_/.#-]{1,512}$")
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -1,13 +1,15 @@
 """Run as a script: the web tier as it is, but that its callbacks wait for seconds, not for minutes.
 
-And for an answer as long as a test takes on a busy machine.
+And for an answer as long as a test takes on a busy machine; and that it reads the history anew.
 """
 
 from __future__ import annotations
 
 from irs.callbacks import posting, upkeep
 from irs.domain import callbacks
+from irs.web import history
 
+history.FRESH = 0.2
 posting.WHOLE = 60.0
 callbacks.LEFT = 1.0
 callbacks.FIRST = 0.5

@@ -53,7 +53,8 @@ def test_python_dash_m() -> None:
 
 @pytest.mark.parametrize("verb", [(), ("up",), ("doctor",), ("classify",), ("model",), ("model", "export"),
                                   ("simulate",), ("version",), ("audit",), ("redrive",), ("results",),
-                                  ("cancel",), ("batch",), ("status",), ("completion",)])
+                                  ("cancel",), ("batch",), ("status",), ("completion",), ("workers",),
+                                  ("queue",), ("logs",)])
 def test_every_verb_has_help(verb: tuple[str, ...]) -> None:
     shown = run(*verb, "--help")
     assert shown.exit_code == 0

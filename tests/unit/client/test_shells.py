@@ -78,7 +78,7 @@ def test_both_have_the_same_methods() -> None:
               for name, member in vars(kind).items() if not name.startswith("_") and callable(member)}
              for kind in (Client, AsyncClient)]
     assert faces[0] == faces[1]
-    assert len(faces[0]) == 16
+    assert len(faces[0]) == 17
 
 
 def test_a_file_is_streamed_with_its_length(shell: Any, tmp_path: Path) -> None:
@@ -236,7 +236,8 @@ def test_the_last_minutes(shell: Any) -> None:
 
     assert shell(handler).call("history") == {"points": []}
     shell(handler).call("history", 30)
-    assert asked == ["/v1/stats/history", "/v1/stats/history?minutes=30"]
+    shell(handler).call("dead_letters", 5)
+    assert asked == ["/v1/stats/history", "/v1/stats/history?minutes=30", "/v1/dead-letters?limit=5"]
 
 
 # -- many -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irs.domain import counting
@@ -74,6 +74,7 @@ def test_what_a_successor_cannot_read(raw: Any) -> None:
         counting.from_json(raw)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(max_size=30, elements=st.tuples(
     st.sampled_from("ab"), st.integers(0, 3), st.integers(-2, 20), st.integers(-2, 5))))
 def test_nothing_is_ever_counted_below_zero_or_above_what_was_done(
@@ -129,6 +130,7 @@ def test_a_long_time_takes_little_room() -> None:
     assert arrivals.oldest(at(60_000), left=0, visible=20_000, hidden=0) == at(0)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=60))
 def test_of_a_queue_that_is_served_in_order_the_age_is_exact(steps: list[tuple[int, int]]) -> None:
     """Against a queue in which each message has its time; looks are 3 s apart."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irs.domain.chronicle import Decision, Point
@@ -88,6 +89,18 @@ def test_a_successor_goes_on() -> None:
     told = after.told()
     assert told["today"] == {"day": "2026-01-01", "images": 140, "failed": 14, "instance_seconds": 60.0}
     assert [d["text"] for d in told["decisions"]] == ["launching 1"]
+    assert kept.close() is None, "it ended in order"
+    assert after.left is None
+
+
+def test_the_minute_of_one_that_was_killed_is_left_to_its_successor() -> None:
+    kept = facts()
+    kept.look(look(0))
+    kept.look(look(10, visible=4, done=100))
+    left = facts(kept.told()).left
+    assert left is not None
+    assert (left.at, left.looks, left.images, left.visible) == (START, 2, 100, 2)
+    assert left.wait_p50 is not None
 
 
 def test_a_long_pause_is_todays_and_no_minutes() -> None:
@@ -115,6 +128,11 @@ def test_a_day_begins_at_midnight() -> None:
         "day": "2026-01-03", "images": 0, "failed": 0, "instance_seconds": 60.0}
 
 
+def test_an_instance_that_one_look_missed_is_made_up_for() -> None:
+    (point,) = run(facts(), [look(0, billed=2), look(10, billed=2), look(20, billed=1), look(30, billed=2)])
+    assert point.instance_seconds == 60
+
+
 def test_a_clock_that_is_set_back_counts_nothing_twice() -> None:
     kept = facts()
     run(kept, [look(0, billed=1), look(50, billed=1), look(20, billed=1), look(30, billed=1)])
@@ -123,7 +141,8 @@ def test_a_clock_that_is_set_back_counts_nothing_twice() -> None:
 
 @pytest.mark.parametrize("change", [
     {"since": None}, {"until": "2026-01-01T12:00:00"}, {"workers": 5}, {"today": {}}, {"dead": "x"},
-    {"decisions": [{}]}, {"today": {"day": 5, "images": "x", "failed": 0, "instance_seconds": 0}}])
+    {"decisions": [{}]}, {"minute": {"at": "now"}}, {"minute": 5},
+    {"today": {"day": 5, "images": "x", "failed": 0, "instance_seconds": 0}}])
 def test_what_cannot_be_gone_on_from(change: dict[str, Any]) -> None:
     kept = facts()
     kept.look(look(0))
@@ -135,19 +154,22 @@ STEPS = st.lists(st.tuples(st.floats(0.5, 400), st.integers(0, 50), st.integers(
                  min_size=1, max_size=40)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(STEPS)
 def test_nothing_that_was_done_is_lost_or_counted_twice(steps: list[tuple[float, int, int, bool]]) -> None:
     """Through restarts at any time: today's sums are all, the minutes' what came without a pause."""
     kept, now, done, points, seconds = facts(), 0.0, 0, [], 0.0
     points += filter(None, [kept.look(look(0))])
-    for wait, more, billed, restarted in steps:
+    for number, (wait, more, billed, restarted) in enumerate(steps):
         now, done = now + wait, done + more
         if now >= 12 * 3600:
             break
         if restarted:
             points += filter(None, [kept.close()])
             kept = facts(kept.told())
-        points += filter(None, [kept.look(look(now, done=done, billed=billed))])
+        # Other ones each time: one that is there again was only missed.
+        others = {f"i-{number}-{n}": START for n in range(billed)}
+        points += filter(None, [kept.look(replace(look(now, done=done), billed=others))])
         seconds += wait * billed
         told = kept.told()["today"]
         assert told["images"] == done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irs.domain import latency
@@ -21,6 +21,7 @@ def counted(values: list[float]) -> latency.Counts:
     return latency.trimmed(counts)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(SECONDS, min_size=1, max_size=50), st.sampled_from([0.5, 0.95, 1.0]))
 def test_a_percentile_is_in_the_bucket_of_the_true_one(values: list[float], share: float) -> None:
     """The true one: the smallest value that so large a share is not above."""
@@ -32,12 +33,14 @@ def test_a_percentile_is_in_the_bucket_of_the_true_one(values: list[float], shar
     assert found == pytest.approx(true, rel=0.67)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(SECONDS, min_size=1, max_size=50))
 def test_a_larger_share_takes_no_less_time(values: list[float]) -> None:
     found = [latency.percentile(counted(values), share / 10) for share in range(1, 11)]
     assert found == sorted(found, key=float)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.lists(SECONDS, max_size=20), min_size=1, max_size=5))
 def test_counts_of_several_add_up_to_those_of_all(parts: list[list[float]]) -> None:
     total: latency.Counts = ()
@@ -46,6 +49,7 @@ def test_counts_of_several_add_up_to_those_of_all(parts: list[list[float]]) -> N
     assert latency.trimmed(total) == counted([value for part in parts for value in part])
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(COUNTS, COUNTS)
 def test_what_came_between_is_never_negative_and_adds_up(
         before: latency.Counts, more: latency.Counts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,13 +29,25 @@ def report(name: str = "i-1", *, when: float = 10, began: float = 0, done: int =
 
 
 def test_a_report_comes_back_as_it_was() -> None:
-    full = report(done=3, running=2, service_seconds=0.5, heard_ago=1.5, draining=True, wants_to_leave=True)
+    full = report(done=3, running=2, service_seconds=0.5, heard_ago=1.5, draining=True, wants_to_leave=True,
+                  failed=1, waits=(0, 3), infers=(1, 0, 2))
     assert Report.from_json(full.to_json()) == full
     booting = replace(full, ready_at=None, service_seconds=None)
     assert Report.from_json(booting.to_json()) == booting
 
 
+def test_a_report_of_a_worker_that_is_older_than_its_histograms() -> None:
+    raw = json.loads(report(done=3).to_json())
+    for name in ("failed", "waits", "infers"):
+        del raw[name]
+    found = Report.from_json(json.dumps(raw).encode())
+    assert (found.done, found.failed, found.waits, found.infers) == (3, 0, (), ())
+
+
 @pytest.mark.parametrize("data", [
+    report(waits=(1,)).to_json().replace(b'"waits":[1]', b'"waits":[-1]'),
+    report(waits=(1,)).to_json().replace(b'"waits":[1]', b'"waits":"1"'),
+    report().to_json().replace(b'"failed":0', b'"failed":-1'),
     b"", b"[]", b"{}", b"null", report().to_json().replace(b'"done":0', b'"done":-1'),
     report().to_json().replace(b'"done":0', b'"done":"x"'),
     report().to_json().replace(b"+00:00", b""),

@@ -106,7 +106,7 @@ def test_a_standby_writes_nothing_and_goes_on_with_the_hour() -> None:
         rig.clock.advance(3)
     (hour,) = history(rig)
     assert standby.leads
-    assert len(hour.points) == 3
+    assert [point.looks for _, point in sorted(hour.points.items())] == [20, 3, 20]
     assert [d.text for d in hour.decisions][:2] == [
         "queue 10, need 1, have 0: launching 1", "queue 10, need 1, have 1: at the maximum"]
     assert facts(rig)["today"]["images"] == 1
@@ -177,6 +177,21 @@ def test_facts_that_are_none_are_begun_anew(events: list[Any]) -> None:
     rig.rounds(3)
     assert facts(rig)["today"]["images"] == 0
     assert len(named(events, "scaler.facts_unreadable")) == 1
+
+
+def test_an_instance_that_went_while_nobody_looked_is_not_paid_for() -> None:
+    rig = Rig(max_instances=1)
+    rig.fill(1)
+    rig.rounds(10)
+    rig.scaler.close()
+    before = facts(rig)["today"]["instance_seconds"]
+    assert before > 20
+    rig.queue.purge()
+    rig.ec2.terminate([i.id for i in rig.ec2.actual()])
+    rig.clock.advance(900)
+    rig.scaler = rig.another("two")
+    rig.rounds(5)
+    assert facts(rig)["today"]["instance_seconds"] == before
 
 
 def test_old_hours_go() -> None:

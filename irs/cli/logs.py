@@ -1,0 +1,77 @@
+"""`irs logs`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from irs.cli.audit import Since
+from irs.cli.base import AS_JSON, CANNOT, FAILED, cli
+
+if TYPE_CHECKING:
+    from irs.cli.loglines import Record
+
+SERVICES = ("web", "scaler", "workers", "emulator")
+#: Lines that are shown of what has been, unless something narrows them.
+LINES = 100
+_COLOURS = {"debug": "bright_black", "warning": "yellow", "error": "red", "critical": "red"}
+
+
+@cli.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes; Ctrl-C ends that.")
+@click.option("--service", "services", type=click.Choice(SERVICES), multiple=True,
+              help="Of these alone; may be given several times.  [default: all]")
+@click.option("--id", "job_id", metavar="ID", help="Only what names this job, batch or instance.")
+@click.option("--level", type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+              default="debug", help="Only what is at least so grave.  [default: all]")
+@click.option("--since", type=Since(), metavar="TIME",
+              help="Only from then on: 2026-11-24T12:00Z, or 10m ago.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N",
+              help="At most the last N; 0: none, but what comes.  [default: 100; with --id or --since all]")
+@AS_JSON
+def logs(*, follow: bool, services: tuple[str, ...], job_id: str | None, level: str,
+         since: datetime | None, lines: int | None, as_json: bool) -> None:
+    """Show the logs of all processes by time.
+
+    Here those of `irs up` in this directory, on AWS those of the log group that IRS_LOG_GROUP
+    names. Exit code 1 where there is nothing to show.
+    """
+    from irs import settings
+    from irs.cli import logsources
+
+    loaded = settings.load()
+    if lines is None and not (job_id or since):
+        lines = LINES
+    shown = 0
+
+    def show(records: Iterable[Record]) -> None:
+        nonlocal shown
+        for record in records:
+            if record.least(level.lower()):
+                shown += 1
+                click.echo(json.dumps(record.as_dict()) if as_json else _line(record))
+
+    wanted = logsources.Wanted(services=frozenset(services or SERVICES), containing=job_id, since=since,
+                               level=level.lower(), lines=lines)
+    with logsources.of(loaded, wanted) as source:
+        if not source.there:
+            click.echo(f"irs: no logs in {loaded.state_dir}: start `irs up` here, or name the log group of "
+                       "a deployment with IRS_LOG_GROUP", err=True)
+            raise SystemExit(CANNOT)
+        show(source.past())
+        while follow:
+            show(source.fresh())
+            source.wait()
+    raise SystemExit(0 if shown else FAILED)
+
+
+def _line(record: Record) -> str:
+    from irs.cli import loglines
+
+    grave = _COLOURS.get(record.level)
+    return (f"{click.style(loglines.stamp(record.at), dim=True)} {record.source:<19} "
+            f"{click.style(f'{record.level:<8}', fg=grave)} {record.text}")
