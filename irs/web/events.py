@@ -51,7 +51,7 @@ blueprint = Blueprint("events", __name__, url_prefix="/v1")
     answers={200: ("The events, each of this form.", {STREAM: "Event"})},
     refuses=(errors.BadRequest,),
     example="-N -H 'Content-Type: application/json' "
-            "-d '{{\"ids\": [\"7f3c2c5e-6a0e-4f57-9a4c-0f2f3d1b8a11\"]}}'",
+            "-d '{\"ids\": [\"7f3c2c5e-6a0e-4f57-9a4c-0f2f3d1b8a11\"]}'",
 )
 def follow() -> Response:
     """Tell of each of the jobs when it has a result, until all have."""

@@ -115,11 +115,16 @@ def test_twenty_dropped_images_have_their_labels_and_the_bad_one_says_why(web, t
         paths.append(path)
         wanted[path.name] = label
     (tmp_path / "notes.jpg").write_text("not an image at all")
+    asked: list[tuple[str, str]] = []
+    tab.on("request", lambda request: asked.append((request.method, request.url.removeprefix(web.url))))
     opened(tab, web)
     drop(tab, *paths[:10], tmp_path / "notes.jpg", *paths[10:])
     expect(tab.locator(".row")).to_have_count(20)
     expect(tab.locator("#tally")).to_have_text("19 of 20 recognised, 1 failed")
     assert labels(tab) == wanted
+    # All of them by events: no job was asked for by itself.
+    assert ("POST", "/v1/events") in asked
+    assert not [path for method, path in asked if method == "GET" and path.startswith("/v1/images/")]
     bad = row(tab, "notes.jpg")
     expect(bad.locator(".title")).to_have_text("Not recognised")
     expect(bad.locator(".why")).to_have_text(NO_IMAGE)
@@ -337,18 +342,8 @@ def test_a_reload_keeps_what_there_was(web, tab, photos):
 
 
 #: Milliseconds for which the page may not answer: from about a second on people doubt whether it
-#: lives. On an idle machine it is a tenth of that; where other tests take the processor, as many
-#: times longer as a loop that takes `LOOP` milliseconds on an idle one.
-FROZEN, LOOP = 1_000, 40
-
-
-def _loop(page: Page) -> float:
-    """Milliseconds that a loop takes on the page: the middle one of five."""
-    return page.evaluate("""() => Array.from({ length: 5 }, () => {
-        const begun = performance.now();
-        for (let number = 1, i = 0; i < 3e7; i += 1) number = Math.imul(number, 31) + i;
-        return performance.now() - begun;
-    }).sort((one, other) => one - other)[2]""")
+#: lives. It was about half a second at the longest, with ten processes to each core.
+FROZEN = 1_000
 
 
 def test_five_hundred_at_once_do_not_freeze_it(web, tab, tmp_path):
@@ -383,7 +378,6 @@ def test_five_hundred_at_once_do_not_freeze_it(web, tab, tmp_path):
         };
         tick();
     }""")
-    slower = max(1.0, _loop(tab) / LOOP)
     drop(tab, *paths)
     expect(tab.locator(".row")).to_have_count(500)
     expect(tab.locator("#tally")).to_have_text("All 500 recognised", timeout=200_000)
@@ -391,11 +385,9 @@ def test_five_hundred_at_once_do_not_freeze_it(web, tab, tmp_path):
     assert len(sent) == 500
     assert max(sent) == 4
     blocked, gaps = tab.evaluate("[window.blocked, window.gaps]")
-    slower = max(slower, _loop(tab) / LOOP)
-    print(f"longest task {max(blocked, default=0):.0f} ms, longest gap {max(gaps):.0f} ms, "
-          f"on a machine {slower:.1f} times slower than an idle one")
-    assert max(blocked, default=0) < FROZEN * slower
-    assert max(gaps) < FROZEN * slower
+    print(f"longest task {max(blocked, default=0):.0f} ms, longest gap {max(gaps):.0f} ms")
+    assert max(blocked, default=0) < FROZEN
+    assert max(gaps) < FROZEN
     # Out of sight a row has no picture in memory.
     assert tab.locator(".thumb img[src]").count() < 200
 
