@@ -11,6 +11,8 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from irs import __version__, errors, log
+from irs.audit.letters import DeadLetters
+from irs.audit.redrive import Work
 from irs.aws.queues import Queue
 from irs.settings import Settings
 from irs.web import (
@@ -18,6 +20,7 @@ from irs.web import (
     answers,
     api,
     batches,
+    dashboard,
     direct,
     docs,
     events,
@@ -25,6 +28,7 @@ from irs.web import (
     health,
     history,
     hooks,
+    letters,
     limits,
     metrics,
     openapi,
@@ -38,6 +42,7 @@ from irs.web import (
 from irs.web.admission import ADMITTED, REFUSAL, Admission
 from irs.web.bulk import Bulk
 from irs.web.cloud import Cloud
+from irs.web.desk import Desk
 from irs.web.dispatch import Dispatcher
 from irs.web.document import Document
 from irs.web.estimates import Estimates
@@ -47,6 +52,7 @@ from irs.web.services import KEY, Services, services
 from irs.web.sources import Sources
 from irs.web.staging import Staging
 from irs.web.streams import Streams
+from irs.web.thumbnails import Thumbnails
 from irs.web.waiting import Drain, Gate, Waiting
 
 #: No script, no style and no picture but our files, and pictures that a script of ours has made
@@ -69,13 +75,15 @@ _log = log.get("web")
 
 def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
                ready: Callable[[], None] | None = None, look: Callable[[], stats.Sight] | None = None,
-               clock: Callable[[], float] = time.monotonic, **ports: Any) -> Flask:
+               clock: Callable[[], float] = time.monotonic, dead: DeadLetters | None = None,
+               work: Work | None = None, **ports: Any) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
 
     The ports default to the real ones for ``settings``. ``depth`` gives the input queue's
     visible messages, ``ready`` raises `errors.CloudError` while the cloud cannot be used,
     ``look`` gives what ``/v1/stats`` tells of queue and fleet, ``clock`` gives seconds for waits
-    and estimates; ``ports`` are those of `irs.web.cloud.Cloud`, by their names.
+    and estimates; ``dead`` and ``work`` are the queues of a redrive; ``ports`` are those of
+    `irs.web.cloud.Cloud`, by their names.
     """
     app = Flask("irs.web")
     app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings), PROPAGATE_EXCEPTIONS=False)
@@ -84,12 +92,12 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
     app.jinja_env.globals["version"] = __version__
     cloud = Cloud(settings, **ports)
     app.extensions[KEY] = _services(
-        app, settings, clock=clock, cloud=cloud,
+        app, settings, clock=clock, cloud=cloud, desk=Desk(settings, cloud, dead=dead, work=work),
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings, lambda: cloud.records))
     for module in (uploads, api, events, batches, direct, hooks, rekognition, stats, history, targets,
-                   pages, health, metrics, openapi, docs):
+                   letters, pages, dashboard, health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     for before in (access.begin, _begin, _admit):
@@ -104,7 +112,7 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
 
 
 def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], cloud: Cloud,
-              depth: Callable[[], int], ready: Callable[[], None],
+              desk: Desk, depth: Callable[[], int], ready: Callable[[], None],
               look: Callable[[], stats.Sight]) -> Services:
     drain = Drain(clock)
     estimates = Estimates(
@@ -122,7 +130,7 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     waiting = Waiting(cloud, drain, clock, missed=counters.missed.inc)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
-        cloud=cloud, document=Document(app=app, settings=settings), drain=drain,
+        cloud=cloud, desk=desk, document=Document(app=app, settings=settings), drain=drain,
         estimates=estimates, gate=gate, history=history.Shelf(settings, lambda: cloud.records),
         metrics=counters, waiting=waiting,
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
@@ -130,7 +138,8 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
         sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),
         sources=sources, staging=Staging(settings, cloud), streams=streams,
         targets=Probe(functools.partial(targets.look, settings, lambda: cloud.records),
-                      fresh=targets.FRESH, patience=targets.PATIENCE))
+                      fresh=targets.FRESH, patience=targets.PATIENCE),
+        thumbnails=Thumbnails(settings))
 
 
 def _depth(settings: Settings) -> int:
