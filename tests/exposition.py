@@ -48,7 +48,7 @@ def _web() -> str:
     from irs.callbacks.upkeep import Counts as Calls
     from irs.web.metrics import Metrics
 
-    made = Metrics(waiting=lambda: 1, heard=time.monotonic,
+    made = Metrics(waiting=lambda: 1, streams=lambda: 0, heard=time.monotonic,
                    upkeep=lambda: Counts(oldest=time.monotonic(), letters=0),
                    bulk=Bulk, callbacks=Calls)
     made.request("/upload", "POST", 200)
@@ -60,8 +60,8 @@ def _worker() -> str:
     from irs.worker.metrics import Metrics
 
     made = Metrics(Meter(full=2), heard=time.monotonic)
-    made.tell(ModelInfo(name="m", version="sha256:1", engine="onnxruntime"),
-              batcher=SimpleNamespace(depth=0, counts=SimpleNamespace(failures=0)),
+    made.tell([ModelInfo(name="m", version="sha256:1", engine="onnxruntime")],
+              engines=SimpleNamespace(depth=0, failures=0),
               announcer=SimpleNamespace(lost=0))
     return generate_latest(made.registry).decode()
 

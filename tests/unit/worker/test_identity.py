@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from irs.local import role
 from irs.local.metadata import Facts, MetadataServer
 from irs.settings import load
 from irs.worker import identity
@@ -27,7 +28,8 @@ def test_one_address_is_what_it_is(host: str, address: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_all_addresses_are_reached_at_the_instances_own(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = MetadataServer(Facts(instance_id="i-1", instance_type="t", ami="ami-1", region="us-east-1"))
+    server = MetadataServer(Facts(instance_id="i-1", instance_type="t", ami="ami-1", region="us-east-1",
+                                  credentials=role.credentials(load(), "i-1")))
     try:
         monkeypatch.setenv("IRS_METADATA_ENDPOINT", server.endpoint)
         load.cache_clear()
