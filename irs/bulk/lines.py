@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
 from irs.bulk.store import Batches
-from irs.domain import bulk, keys
+from irs.domain import bulk, cells, keys
 from irs.domain.bulk import CHUNK, Batch, Member
 from irs.domain.jobs import Result, Status
 
@@ -116,7 +116,7 @@ def as_ndjson(found: Iterator[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def as_csv(found: Iterator[Mapping[str, Any]]) -> Iterator[str]:
-    """A table as RFC 4180 describes it, with a line of names."""
+    """A table as RFC 4180 describes it, with a line of names; see `irs.domain.cells`."""
     out = io.StringIO()
     rows = csv.writer(out)
 
@@ -131,9 +131,10 @@ def as_csv(found: Iterator[Mapping[str, Any]]) -> Iterator[str]:
     for line in found:
         best = (line.get("predictions") or [{}])[0]
         error = line.get("error") or {}
-        rows.writerow([line["number"], line["id"], line["image"], line.get("source", ""), line["status"],
-                       line.get("label", ""), best.get("confidence", ""), error.get("code", ""),
-                       error.get("message", "")])
+        rows.writerow(map(cells.safe, (
+            line["number"], line["id"], line["image"], line.get("source", ""), line["status"],
+            line.get("label", ""), best.get("confidence", ""), error.get("code", ""),
+            error.get("message", ""))))
         yield taken()
 
 

@@ -13,11 +13,11 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from irs.domain import keys
+from irs.domain import cells, keys
 from irs.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def as_csv(row: Row) -> str:
     """One record, of `COLUMNS`."""
     error = row.get("error") or {}
     best: Row = next(iter(row.get("predictions") or ()), {})
-    cells = {**row, "confidence": best.get("confidence"), **error}
-    return _record([cells.get(column) for column in COLUMNS])
+    found = {**row, "confidence": best.get("confidence"), **error}
+    return _record(found.get(column) for column in COLUMNS)
 
 
 def head() -> str:
@@ -95,10 +95,10 @@ def head() -> str:
     return _record(COLUMNS)
 
 
-def _record(cells: Any) -> str:
+def _record(record: Iterable[Any]) -> str:
     out = io.StringIO()
     # Its end has to be one for the writer, which quotes what contains one.
-    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    csv.writer(out, lineterminator="\r\n").writerow(map(cells.safe, record))
     return out.getvalue().removesuffix("\r\n")
 
 
@@ -160,8 +160,8 @@ class Table:
 
     def _row(self, text: str, number: int) -> Row:
         try:
-            row = (dict(zip(COLUMNS, next(csv.reader([text], strict=True)), strict=True)) if self._csv
-                   else json.loads(text))
+            row = (dict(zip(COLUMNS, map(cells.plain, next(csv.reader([text], strict=True))), strict=True))
+                   if self._csv else json.loads(text))
         except (ValueError, csv.Error, RecursionError) as exc:
             raise self._foreign(number) from exc
         if not isinstance(row, dict) or not {self._key, "status"} <= row.keys():

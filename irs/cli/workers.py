@@ -48,7 +48,7 @@ def workers(url: str | None, as_json: bool) -> None:
 
 @cli.command()
 @URL
-@click.option("--letters", type=click.IntRange(0, 500), default=20, show_default=True, metavar="N",
+@click.option("--letters", type=click.IntRange(0, 100), default=20, show_default=True, metavar="N",
               help="Dead letters that are listed, the newest.")
 @AS_JSON
 def queue(url: str | None, letters: int, as_json: bool) -> None:
@@ -91,7 +91,7 @@ def _show(found: Mapping[str, Any], table: Mapping[str, Any], why: str) -> None:
             letter.get("status") or "not a task of ours")
         click.echo(f"  {letter['id']}  {reason}")
     if len(rows) < (table.get("total") or 0):
-        click.echo(f"  … and {table['total'] - len(rows):,} more; --letters lists up to 500")
+        click.echo(f"  … and {table['total'] - len(rows):,} more; --letters lists up to 100")
     if why:
         click.echo(f"  which they are is not told: {why}", err=True)
     if dead:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -127,6 +128,30 @@ def test_over_budget_is_plain_to_see(web: Web, tab: Page) -> None:
     expect(tab.locator("#tile-cost .note")).to_contain_text("over the budget of $5.00 by $1.50")
     expect(tab.locator("#tile-cost")).to_have_attribute("data-tone", "bad")
     assert tab.locator("#budget-value").get_attribute("width") == "100"
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_a_browser_whose_clock_is_wrong_shows_the_same(web: Web, tab: Page, hours: int) -> None:
+    tab.add_init_script("""(() => {
+        const Right = Date;
+        const now = () => Right.now() + HOURS * 3600e3;
+        window.Date = class extends Right {
+            constructor(...given) {
+                super(...(given.length ? given : [now()]));
+            }
+            static now() {
+                return now();
+            }
+        };
+    })()""".replace("HOURS", str(hours)))
+    dashkit.answered(tab)
+    tab.goto(f"{web.url}/dashboard")
+    live(tab)
+    expect(tab.locator("[data-fact='rate.value']")).to_have_text(re.compile(r"^\d+$"))
+    expect(tab.locator("[data-fact='errors.note']")).to_contain_text("images")
+    assert "silent" not in tab.inner_text("#instances")
+    expect(tab.locator(".chart canvas")).to_have_count(6)
+    assert min(drawn(tab)) > 200
 
 
 def test_gaps_are_gaps_and_the_table_has_the_figures(web: Web, tab: Page) -> None:

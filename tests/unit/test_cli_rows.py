@@ -43,6 +43,15 @@ def test_what_is_written_is_read(out: Path) -> None:
     assert known(out) == {"a.jpg": True, ODD: True, "ü.jpg": True, undecodable: True, "bad.jpg": False}
 
 
+def test_no_name_is_a_formula_and_each_is_found_again(tmp_path: Path) -> None:
+    out, names = tmp_path / "out.csv", ("=1+1.jpg", "-a.jpg", "'=b.jpg", "'c.jpg", "+d, e.jpg")
+    fill(out, *names)
+    with out.open(newline="") as file:
+        cells = [row["file"] for row in csv.DictReader(file)]
+    assert cells == ["'=1+1.jpg", "'-a.jpg", "''=b.jpg", "'c.jpg", "'+d, e.jpg"]
+    assert known(out) == dict.fromkeys(names, True)
+
+
 @pytest.mark.parametrize("name", ["a\nb.jpg", "a\rb.jpg", "\n", "a\r\nb.jpg", "a\r"])
 def test_a_name_with_an_end_of_line_is_one_row(out: Path, name: str) -> None:
     fill(out, "a.jpg", name, "c.jpg")

@@ -122,11 +122,19 @@ def test_queue(server: Server, service: Service) -> None:
         "dead letters         2",
         f"  {ID}  dead_letter: cut off",
         "  m-1  not a task of ours",
-        "  … and 28 more; --letters lists up to 500",
+        "  … and 28 more; --letters lists up to 100",
         "irs redrive ID… sends them back when the cause is mended, irs redrive --all every one"]
     assert [seen[1] for seen in server.seen] == ["/v1/stats", "/v1/dead-letters?limit=2"]
     told = json.loads(server.irs("queue", "--json").stdout)
     assert (told["visible"], told["letters"][0]["id"], told["why"]) == (140, ID, None)
+
+
+def test_no_more_letters_are_asked_for_than_the_service_gives(server: Server, service: Service) -> None:
+    from irs.web.desk import MOST
+
+    assert server.irs("queue", "--letters", str(MOST)).exit_code == 0
+    assert server.seen[-1][1] == f"/v1/dead-letters?limit={MOST}"
+    assert server.irs("queue", "--letters", str(MOST + 1)).exit_code == cli.CANNOT
 
 
 def test_an_empty_queue_asks_for_no_letters(server: Server, service: Service) -> None:

@@ -27,6 +27,8 @@ class Dashboard {
     this.answered = null;
     this.lost = null;
     this.why = "";
+    /** Milliseconds that the service's clock is ahead of this one: its figures are of its own time. */
+    this.ahead = 0;
     this.points = new Map();
     this.decisions = [];
     this.step = 60;
@@ -58,6 +60,11 @@ class Dashboard {
     });
   }
 
+  /** The present moment by the service's clock. */
+  get now() {
+    return Date.now() + this.ahead;
+  }
+
   get hours() {
     return Number(byId("ranges").querySelector("input:checked").value);
   }
@@ -81,6 +88,7 @@ class Dashboard {
     try {
       this.stats = await this.ask("/v1/stats");
       this.answered = new Date();
+      this.ahead = Date.parse(this.stats.at) - this.answered;
       this.lost = null;
       if (Date.now() - this.history > (this.acted() ? SOON : MINUTE)) await this.recall();
       this.show();
@@ -131,7 +139,7 @@ class Dashboard {
     this.reach = Math.max(this.reach, hours);
     this.step = told.step_seconds;
     told.points.forEach((point) => this.points.set(point.at, point));
-    const oldest = Date.now() - KEPT * 60 * MINUTE;
+    const oldest = this.now - KEPT * 60 * MINUTE;
     [...this.points.keys()].forEach((at) => { if (Date.parse(at) < oldest) this.points.delete(at); });
     const seen = new Map([...told.decisions, ...this.decisions].map((one) => [one.at + one.text, one]));
     this.decisions = [...seen.values()].sort((a, b) => b.at.localeCompare(a.at)).slice(0, 50);
@@ -142,7 +150,7 @@ class Dashboard {
   // -- what is shown ---------------------------------------------------------------------------
   show() {
     const points = [...this.points.values()].sort((a, b) => a.at.localeCompare(b.at));
-    const texts = facts(this.stats, points, Date.now(), this.priced);
+    const texts = facts(this.stats, points, this.now, this.priced);
     document.querySelectorAll("[data-fact]").forEach((place) => {
       const text = texts[place.dataset.fact];
       if (text !== undefined && place.textContent !== text) place.textContent = text;
@@ -160,7 +168,7 @@ class Dashboard {
     const order = (one) => STATES.indexOf(one.state);
     const sorted = [...instances].sort((a, b) => order(a) - order(b) || a.launched_at.localeCompare(b.launched_at));
     const there = new Map([...list.children].map((item) => [item.dataset.id, item]));
-    list.replaceChildren(...sorted.map((one) => card(there.get(one.id), one)));
+    list.replaceChildren(...sorted.map((one) => card(there.get(one.id), one, this.now)));
     byId("no-instances").hidden = instances.length > 0;
     byId("no-instances").textContent = empty;
   }
@@ -172,7 +180,7 @@ class Dashboard {
     byId("no-history").hidden = !none;
     byId("no-history").textContent = "No figures so far. A scaler writes them down, minute by minute.";
     if (none) return;
-    this.charts.show(columns([...this.points.values()], this.hours, this.step, Date.now()));
+    this.charts.show(columns([...this.points.values()], this.hours, this.step, this.now));
   }
 
   decided() {
@@ -215,8 +223,8 @@ class Dashboard {
   }
 }
 
-/** One instance, in the element that it had before. */
-function card(before, one) {
+/** One instance as it is `at` a moment, in the element that it had before. */
+function card(before, one, at) {
   const item = before ?? document.createElement("li");
   if (!before) {
     item.dataset.id = one.id;
@@ -234,7 +242,7 @@ function card(before, one) {
   item.querySelector("b").textContent = one.state[0].toUpperCase() + one.state.slice(1);
   item.querySelector(".name").textContent = one.name || one.id;
   item.querySelector(".name").title = one.id;
-  item.querySelector(".note").textContent = instanceNote(one, Date.now());
+  item.querySelector(".note").textContent = instanceNote(one, at);
   return item;
 }
 

@@ -22,19 +22,28 @@ export class Keep {
         files.createIndex("at", "at");
       };
       keep.database = await done(request);
+      // Its user has removed what sites have stored.
+      keep.database.onclose = () => keep.forget();
     } catch {
-      keep.database = null; // private windows of some browsers: the page works, and forgets
+      keep.forget(); // private windows of some browsers: the page works, and forgets
     }
     return keep;
   }
 
   constructor() {
+    this.database = null;
     this.changed = new Map();
     this.timer = null;
   }
 
   get works() {
     return Boolean(this.database);
+  }
+
+  /** From now on nothing is kept. */
+  forget() {
+    this.database = null;
+    this.changed.clear();
   }
 
   /** The files of this tab, in their order; what others left long ago is removed. */
@@ -69,7 +78,13 @@ export class Keep {
     clearTimeout(this.timer);
     this.timer = null;
     if (!this.works || !this.changed.size) return;
-    const files = this.database.transaction("files", "readwrite").objectStore("files");
+    let files;
+    try {
+      files = this.database.transaction("files", "readwrite").objectStore("files");
+    } catch {
+      this.forget(); // it is being closed
+      return;
+    }
     let room = most;
     for (const [key, item] of this.changed) {
       if (room === 0) break;

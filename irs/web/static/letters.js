@@ -64,7 +64,9 @@ export class Letters {
     } catch (error) {
       // The page says already when the service does not answer; then this is asked again.
       this.known = null;
-      if (!this.list.children.length) this.tell(`The dead letters cannot be shown: ${error.message}.`);
+      if (this.list.children.length) return;
+      this.empty.hidden = true; // it may say that there are none
+      this.tell(`The dead letters cannot be shown: ${error.message}.`);
     }
   }
 
@@ -180,7 +182,8 @@ export class Letters {
 }
 
 function reason(letter) {
-  if (letter.error) return `${letter.error.message[0].toUpperCase()}${letter.error.message.slice(1)}`;
+  const said = letter.error?.message || letter.error?.code;
+  if (said) return said[0].toUpperCase() + said.slice(1);
   if (letter.status === "done") return "It has its label; only its message is left";
   if (letter.status === "cancelled") return "It was cancelled; only its message is left";
   return letter.job ? "No failure is written for it so far" : "No task of this service can be read from it";

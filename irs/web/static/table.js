@@ -10,10 +10,10 @@ export function csv(items) {
   return [COLUMNS, ...rows].map((row) => row.map(cell).join(",") + "\r\n").join("");
 }
 
-/** As RFC 4180 has it. A name that a spreadsheet would take for a formula is made text. */
+/** As RFC 4180 has it. What a spreadsheet would take for a formula is made text, as irs/domain/cells.py does. */
 function cell(value) {
   let text = String(value);
-  if (/^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+  if (/^'*[=+\-@\t\r\n]/.test(text)) text = `'${text}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

@@ -372,6 +372,14 @@ def test_a_table(service: Service) -> None:
         ("c", "failed", "", "unsupported_format"), ("d.jpg", "queued", "", "")]
 
 
+def test_no_name_in_a_table_is_a_formula(service: Service) -> None:
+    location = form(service, ("=1+1.jpg", picture()), ("-a.jpg", picture())).headers["Location"]
+    answer = service.client.get(f"{location}/results", headers={"Accept": "text/csv"})
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["image"] for row in rows] == ["'=1+1.jpg", "'-a.jpg"]
+    assert [line["image"] for line in lines(service, location)] == ["=1+1.jpg", "-a.jpg"]
+
+
 @pytest.mark.parametrize("query", [
     "?status=unknown", "?status=", "?start=-1", "?start=x", "?start=9999999999"])
 def test_a_filter_that_is_none_is_named(service: Service, query: str) -> None:
