@@ -20,8 +20,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 def parse(text: str) -> dict[str, str]:
     """``name:secret`` or ``secret``, separated by commas, as name to secret.
 
-    A secret without a name is called ``key-1``, ``key-2``, … by its place. Raises
-    `ValueError`; its message never holds a secret.
+    A secret without a name is called ``key-1``, ``key-2``, … by its place; no text at all is no
+    key. Raises `ValueError`; its message never holds a secret.
     """
     keys: dict[str, str] = {}
     for place, entry in enumerate((part.strip() for part in text.split(",")), 1):
@@ -39,6 +39,9 @@ def parse(text: str) -> dict[str, str]:
         if name in keys:
             raise ValueError(f"key {place}: the name {name} is taken by another")
         keys[name] = secret
+    if text.strip() and not keys:
+        # Whoever wrote that wants the service closed, not open.
+        raise ValueError("there is no key between the commas")
     return keys
 
 

@@ -21,8 +21,9 @@ from irs.web.metrics import METHODS
 
 #: Where a request has its own; Flask's ``g`` may be two requests', one within the other.
 _KEY = "irs.access"
-#: Routes of machines that look whether we live, and of the page's own files.
-QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/static/<path:filename>"})
+#: Routes of machines that look whether we live, of the page's own files, and of what every dashboard
+#: that is open asks for every two seconds.
+QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/static/<path:filename>", "/v1/stats"})
 #: What the rules call the id that they have in them.
 _IDS = {"text": "id", "batch": "batch"}
 

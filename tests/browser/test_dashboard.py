@@ -168,6 +168,27 @@ def test_gaps_are_gaps_and_the_table_has_the_figures(web: Web, tab: Page) -> Non
     assert "at most" in label
 
 
+def test_a_letter_that_says_little_does_not_hide_the_others(web: Web, tabs: Callable[..., Page]) -> None:
+    """And where there is no list, the page does not say that there is none."""
+    tab = tabs(allow=["status of 503"])
+    row = {"id": "m-1", "job": False, "image": None, "received": None, "finished": None, "status": None,
+           "attempts": None, "error": None, "thumbnail": None, "sent": "2026-11-22T21:29:30.140Z"}
+    told = {"total": 3, "partial": False, "letters": [
+        row, {**row, "id": "a", "job": True, "image": "<b>a</b>.jpg", "error": {"code": "gone", "message": ""}},
+        {**row, "id": "b", "job": True, "image": "b.jpg", "status": "queued"}]}
+    answers = iter([{"status": 503, "json": {"detail": "try again"}}, {"status": 200, "json": told}])
+    tab.route("**/v1/dead-letters?*", lambda route: route.fulfill(**next(answers)))
+    dead = {"queue": {**dashkit.stats()["queue"], "dead": 3}}
+    dashkit.answered(tab, lambda: dashkit.stats(**dead))
+    tab.goto(f"{web.url}/dashboard")
+    expect(tab.locator("#outcome")).to_have_text("The dead letters cannot be shown: try again.")
+    expect(tab.locator("#no-letters")).to_be_hidden()
+    expect(tab.locator(".letter")).to_have_count(3)
+    expect(tab.locator("#outcome")).to_have_text("")
+    assert tab.locator(".letter h3").all_inner_texts() == ["A message that is no job’s", "<b>a</b>.jpg", "b.jpg"]
+    assert tab.locator(".letter .reason").nth(1).inner_text() == "Gone"
+
+
 def test_an_empty_service_says_what_is_missing(cloud: Any, make_service: Callable[..., Service],
                                                tab: Page, axe: Callable[[Page], None]) -> None:
     bare = make_service(cloud).web()

@@ -39,6 +39,8 @@ export class Letters {
     this.looked = 0;
     this.pause = SOON;
     this.busy = false;
+    /** The text is that the list cannot be shown. */
+    this.blind = false;
     this.total = 0;
     this.rows = new Map();
     this.every.addEventListener("click", () => this.all());
@@ -67,10 +69,12 @@ export class Letters {
       if (this.list.children.length) return;
       this.empty.hidden = true; // it may say that there are none
       this.tell(`The dead letters cannot be shown: ${error.message}.`);
+      this.blind = true;
     }
   }
 
   show(told) {
+    if (this.blind) this.tell("");
     this.total = told.total;
     const sent = [...this.rows].filter(([, row]) => row.dataset.sent);
     this.rows = new Map(sent);
@@ -178,6 +182,7 @@ export class Letters {
 
   tell(text) {
     this.outcome.textContent = text;
+    this.blind = false;
   }
 }
 

@@ -56,7 +56,7 @@ def test_a_batch_s_line_has_the_batch(service: Service, events: list[Any]) -> No
     assert [line["batch"] for line in lines(events)] == [made.json["id"]] * 2
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/static/style.css"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/static/style.css", "/v1/stats"])
 def test_probes_are_told_at_debug(path: str, service: Service, events: list[Any]) -> None:
     service.client.get(path).close()
     assert [(line["log_level"], line["status"]) for line in lines(events)] == [("debug", 200)]

@@ -151,6 +151,8 @@ def test_strangers_cost_no_memory_and_no_tokens(make):
 
 
 @pytest.mark.parametrize(("values", "says"), [
+    ({"api_keys": " , "}, "IRS_API_KEYS: there is no key between the commas"),
+    ({"operator_keys": ","}, "IRS_OPERATOR_KEYS: there is no key between the commas"),
     ({"api_keys": "short"}, "IRS_API_KEYS: key 1: a secret has at least 16"),
     ({"api_keys": f"me:{ME},me:{YOU}"}, "IRS_API_KEYS: key 2: the name me is taken"),
     ({"api_keys": f"m e:{ME}"}, "IRS_API_KEYS: key 1: a name has"),
