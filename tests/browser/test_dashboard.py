@@ -174,7 +174,8 @@ def test_a_letter_that_says_little_does_not_hide_the_others(web: Web, tabs: Call
     row = {"id": "m-1", "job": False, "image": None, "received": None, "finished": None, "status": None,
            "attempts": None, "error": None, "thumbnail": None, "sent": "2026-11-22T21:29:30.140Z"}
     told = {"total": 3, "partial": False, "letters": [
-        row, {**row, "id": "a", "job": True, "image": "<b>a</b>.jpg", "error": {"code": "gone", "message": ""}},
+        row,
+        {**row, "id": "a", "job": True, "image": "<b>a</b>.jpg", "error": {"code": "gone", "message": ""}},
         {**row, "id": "b", "job": True, "image": "b.jpg", "status": "queued"}]}
     answers = iter([{"status": 503, "json": {"detail": "try again"}}, {"status": 200, "json": told}])
     tab.route("**/v1/dead-letters?*", lambda route: route.fulfill(**next(answers)))
@@ -185,8 +186,31 @@ def test_a_letter_that_says_little_does_not_hide_the_others(web: Web, tabs: Call
     expect(tab.locator("#no-letters")).to_be_hidden()
     expect(tab.locator(".letter")).to_have_count(3)
     expect(tab.locator("#outcome")).to_have_text("")
-    assert tab.locator(".letter h3").all_inner_texts() == ["A message that is no job’s", "<b>a</b>.jpg", "b.jpg"]
+    assert tab.locator(".letter h3").all_inner_texts() == [
+        "A message that is no job’s", "<b>a</b>.jpg", "b.jpg"]
     assert tab.locator(".letter .reason").nth(1).inner_text() == "Gone"
+
+
+def test_a_new_letter_leaves_the_focus_where_it_is(web: Web, tab: Page) -> None:
+    row = {"job": True, "received": None, "finished": None, "status": "queued", "attempts": None,
+           "error": None, "thumbnail": None, "sent": "2026-11-22T21:29:30.140Z"}
+    rows = [{**row, "id": name, "image": f"{name}.jpg"} for name in "dcba"]
+    dead = 3
+
+    def told() -> dict[str, Any]:
+        return dashkit.stats(queue={**dashkit.stats()["queue"], "dead": dead})
+
+    tab.route("**/v1/dead-letters?*", lambda route: route.fulfill(
+        status=200, json={"total": dead, "partial": False, "letters": rows[-dead:]}))
+    dashkit.answered(tab, told)
+    tab.goto(f"{web.url}/dashboard")
+    button = tab.get_by_label("Send back b.jpg")
+    button.focus()
+    tab.keyboard.press("Enter")
+    dead = 4
+    expect(tab.locator(".letter h3")).to_have_text(["d.jpg", "c.jpg", "b.jpg", "a.jpg"])
+    tab.keyboard.press("Escape")
+    expect(button).to_be_focused()
 
 
 def test_an_empty_service_says_what_is_missing(cloud: Any, make_service: Callable[..., Service],

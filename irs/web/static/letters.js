@@ -76,21 +76,25 @@ export class Letters {
   show(told) {
     if (this.blind) this.tell("");
     this.total = told.total;
-    const sent = [...this.rows].filter(([, row]) => row.dataset.sent);
-    this.rows = new Map(sent);
-    told.letters.forEach((letter) => this.rows.set(letter.id, this.row(letter)));
-    this.list.replaceChildren(...this.rows.values());
+    const before = this.rows;
+    this.rows = new Map([...before].filter(([, row]) => row.dataset.sent));
+    told.letters.forEach((letter) => this.rows.set(letter.id, this.row(letter, before.get(letter.id))));
+    const shown = [...this.rows.values()];
+    if (told.total > told.letters.length) {
+      shown.push(element("li", "note", `The newest ${told.letters.length} of about ${told.total}.`));
+    }
+    arrange(this.list, shown);
     this.empty.hidden = this.rows.size > 0;
     this.empty.textContent = "None. What no worker can finish comes here, with the reason.";
-    const jobs = told.letters.filter((letter) => letter.job).length;
-    this.every.hidden = jobs === 0;
-    if (told.total > told.letters.length) {
-      this.list.append(element("li", "note", `The newest ${told.letters.length} of about ${told.total}.`));
-    }
+    this.every.hidden = !told.letters.some((letter) => letter.job);
   }
 
-  row(letter) {
+  /** One letter's; the element that it had `before`, where nothing else is told of it. */
+  row(letter, before) {
+    const told = JSON.stringify(letter);
+    if (before?.told === told) return before;
     const row = element("li", "letter");
+    row.told = told;
     const picture = element(letter.thumbnail ? "img" : "span", "thumbnail");
     if (letter.thumbnail) Object.assign(picture, { src: letter.thumbnail, alt: "", width: 72, height: 72, loading: "lazy" });
     const words = element("div", "words");
@@ -184,6 +188,13 @@ export class Letters {
     this.outcome.textContent = text;
     this.blind = false;
   }
+}
+
+/** Have these elements in the list, and leave alone what is in its place: the focus may be in it. */
+function arrange(list, wanted) {
+  const kept = new Set(wanted);
+  [...list.children].forEach((child) => { if (!kept.has(child)) child.remove(); });
+  wanted.forEach((child, at) => { if (list.children[at] !== child) list.insertBefore(child, list.children[at] ?? null); });
 }
 
 function reason(letter) {

@@ -158,7 +158,7 @@ def test_strangers_cost_no_memory_and_no_tokens(make):
     ({"api_keys": f"m e:{ME}"}, "IRS_API_KEYS: key 1: a name has"),
     ({"api_keys": f"me:{ME} x"}, "IRS_API_KEYS: key 1: a secret has"),
     ({"require_api_keys": True}, "IRS_REQUIRE_API_KEYS is set and IRS_API_KEYS is not"),
-    ({"require_api_keys": True, "api_keys": " , "}, "IRS_REQUIRE_API_KEYS is set"),
+    ({"require_api_keys": True, "api_keys": " "}, "IRS_REQUIRE_API_KEYS is set"),
     ({"api_rate": 0}, "IRS_API_RATE: must be more than 0, or off"),
     ({"max_queue_wait": -1}, "IRS_MAX_QUEUE_WAIT: must be more than 0, or off"),
     ({"max_client_connections": 0}, "IRS_MAX_CLIENT_CONNECTIONS: "),
