@@ -13,8 +13,9 @@ DOES = {"booting": "boots", "idle": "waits for work", "busy": "classifies",
         "draining": "finishes what it has", "stopped": "is kept for later"}
 #: How long ago the last minute that is over may have begun.
 RECENT = timedelta(minutes=4)
-#: Seconds without a report after which a worker has fallen silent: see `irs.domain.observing.FRESH`.
-SILENT = 25.0
+#: Seconds without a report after which a worker has fallen silent, on the dashboard too: two were
+#: missed, and what the scaler tells of them is late itself.
+SILENT = 30.0
 
 
 def seconds(value: float | None) -> str:

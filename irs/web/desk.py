@@ -17,7 +17,7 @@ from irs import errors, log
 from irs.audit import letters, redrive
 from irs.audit.letters import DeadLetters, Letter
 from irs.audit.redrive import Driven, Fate, Work
-from irs.aws.queues import Queue
+from irs.aws.queues import Message, Queue
 from irs.domain.jobs import Result
 from irs.settings import Settings
 from irs.web.cloud import Cloud
@@ -53,6 +53,28 @@ class Table:
     there: int
     #: newer ones may be there that were not looked at
     partial: bool
+
+
+class _TimeIsUp(Exception):
+    """Letters are left that were not looked at."""
+
+
+class _Hasty:
+    """The dead letters for as long as nobody is ``late()``; then `receive` raises `_TimeIsUp`.
+
+    Whoever looks for one letter among very many meets it last.
+    """
+
+    def __init__(self, queue: DeadLetters, late: Callable[[], bool]) -> None:
+        self._queue, self._late = queue, late
+        self.name, self.depth = queue.name, queue.depth
+        self.set_visibility_batch, self.delete_batch = queue.set_visibility_batch, queue.delete_batch
+
+    def receive(self, count: int = 1, *, wait: int | None = None,
+                visibility: int | None = None) -> list[Message]:
+        if self._late():
+            raise _TimeIsUp
+        return self._queue.receive(count, wait=wait, visibility=visibility)
 
 
 class Desk:
@@ -96,7 +118,8 @@ class Desk:
 
     def _bounded(self, only: Collection[str] | None) -> tuple[list[Driven], bool]:
         until = self._clock() + SECONDS
-        ports = (self._letters, self._input, self._cloud.results)
+        dead = _Hasty(self._letters, lambda: self._clock() >= until)
+        ports = (dead, self._input, self._cloud.results)
         driven = redrive.redrive(*ports, None) if only is None else redrive.named(*ports, only)
         found: list[Driven] = []
         try:
@@ -106,6 +129,8 @@ class Desk:
                     found.append(item)
                     if len(found) >= BATCH or self._clock() >= until:
                         return found, only is None or len(found) < len(only)
+        except _TimeIsUp:
+            return found, True
         except errors.CloudError as exc:
             if not found:
                 raise

@@ -14,8 +14,9 @@ from irs.web.figures import UNKNOWN, count, dollars, many, percent, seconds
 
 #: States of instances in the order that they are shown.
 STATES = ("busy", "idle", "booting", "draining", "stopped")
-#: Seconds after which a scaler or a worker that has said nothing does not run.
-SILENT = 60.0
+#: Seconds after which a scaler that has said nothing does not run, and a worker has fallen silent
+#: (`irs.cli.wording` says the same of it).
+SILENT, MUTE = 60.0, 30.0
 #: The last minute that is told of began so long ago at most: it is told of when it is over.
 HOUR, LATEST = timedelta(hours=1), timedelta(minutes=3)
 
@@ -45,7 +46,7 @@ def instance(found: Json, at: datetime) -> dict[str, str]:
         words.append(f"{found['running']} in hand")
     if found["reported_at"] is not None and found["state"] != "stopped":
         silent = (at - datetime.fromisoformat(found["reported_at"])).total_seconds()
-        words += [f"silent for {seconds(silent)}"] * (silent > SILENT)
+        words += [f"silent for {seconds(silent)}"] * (silent > MUTE)
     return {"state": found["state"], "name": found["name"] or found["id"], "note": " · ".join(words)}
 
 

@@ -3,8 +3,9 @@
 import { UNKNOWN, count, dollars, many, percent, seconds } from "./figures.js";
 
 export const STATES = ["busy", "idle", "booting", "draining", "stopped"];
-/** Seconds after which a scaler or a worker that has said nothing does not run. */
+/** Seconds after which a scaler that has said nothing does not run, and a worker has fallen silent. */
 const SILENT = 60;
+const MUTE = 30;
 /** Share of images without a label that is too much. */
 const MANY = 0.01;
 /** Milliseconds: the last minute that is told of began so long ago at most. */
@@ -29,7 +30,7 @@ export function instanceNote(found, at) {
   const words = [`${seconds(found.age_seconds)} old`, `${count(found.images)} done`];
   if (found.running) words.push(`${found.running} in hand`);
   const silent = found.reported_at && found.state !== "stopped" ? (at - Date.parse(found.reported_at)) / 1000 : 0;
-  if (silent > SILENT) words.push(`silent for ${seconds(silent)}`);
+  if (silent > MUTE) words.push(`silent for ${seconds(silent)}`);
   return words.join(" · ");
 }
 

@@ -11,6 +11,9 @@ const PATIENCE = 60e3;
 /** Seconds that a job which was sent back is waited for, on this page. */
 const WAIT = 30;
 
+/** What a redrive is told that came to nothing for want of time. */
+const TOO_MANY = "not found so far among so many letters: send it again, or use irs redrive.";
+
 const byId = (id) => document.getElementById(id);
 
 function element(tag, name, text) {
@@ -120,12 +123,11 @@ export class Letters {
       button.disabled = false;
       return;
     }
-    const { fate } = told.outcomes[0];
-    if (fate === "sent") {
+    if (told.outcomes[0]?.fate === "sent") {
       row.dataset.sent = "yes";
       button.remove();
       this.follow(letter, row);
-    }
+    } else button.disabled = false;
     await this.look();
   }
 
@@ -156,7 +158,8 @@ export class Letters {
       });
       Object.entries(told.counts).forEach(([fate, number]) => { counts[fate] = (counts[fate] ?? 0) + number; });
       const failed = told.outcomes.find((outcome) => outcome.fate === "failed");
-      this.tell(before + words(counts) + (failed ? ` (${failed.message})` : ""));
+      const said = told.outcomes.length || !told.more ? words(counts) : TOO_MANY;
+      this.tell(before + said + (failed ? ` (${failed.message})` : ""));
       return told;
     } catch (error) {
       this.tell(`${before}not known whether it was sent (${error.message}). It can be sent again without harm.`);

@@ -118,6 +118,16 @@ def test_the_fleet():
         "2 in hand · silent for 3 min")
 
 
+def test_the_dashboard_and_the_command_call_the_same_workers_silent():
+    from irs.cli import wording as commands
+
+    assert wording.MUTE == commands.SILENT
+    # Reported two seconds ago.
+    worker = FLEET["instances"][2]
+    notes = [wording.instance(worker, NOW + timedelta(seconds=more))["note"] for more in (28, 29)]
+    assert ["silent" in note for note in notes] == [False, True]
+
+
 def test_a_scaler_that_is_silent():
     words = told({"fleet": {**FLEET, "age_seconds": 720.0}})
     assert (words["fleet.tone"], words["fleet.scaler"]) == (

@@ -271,6 +271,17 @@ def test_one_request_takes_so_long(ward):
     assert 0 < told["counts"]["sent"] < 5
 
 
+def test_one_that_is_not_met_in_time_is_not_called_absent(ward):
+    for _ in range(40):
+        mine = ward.bury()
+    told = ward.redrive({"ids": [mine.id]}).json  # it is met last
+    assert (told["outcomes"], told["more"], sum(told["counts"].values())) == ([], True, 0)
+    assert ward.dead.depth().visible == 40
+    assert ward.service.results.read(mine.id).status is Status.FAILED
+    ward.service.app.extensions["irs"].desk._clock = lambda: 0.0
+    assert ward.redrive({"ids": [mine.id]}).json["counts"]["sent"] == 1
+
+
 @pytest.mark.parametrize("step", ["depth", "receive"])
 def test_a_fault_on_the_way_tells_what_was_done(make, step):
     ward = Ward(make)
