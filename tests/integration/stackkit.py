@@ -219,7 +219,7 @@ def documented(who: str) -> list[list[str]]:
     parts, service = [], ""
     for part in row.rpartition(f"| {who} |")[2].split(";"):
         found = []
-        for prefix, name in re.findall(r"`(?:(\w+):)?([A-Z]\w+)`", part):
+        for prefix, name in re.findall(r"`(?:(\w+):)?([A-Z][a-z]\w+)`", part):
             service = prefix or service
             found.append(f"{service}:{name}")
         parts.append(found)

@@ -25,13 +25,14 @@ from irs.aws.fleet import Fleet
 from irs.aws.logs import Group
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
-from irs.domain import chronicle, observing
+from irs.domain import chronicle, keys, observing
 from irs.settings import Settings
 from irs.testing.proxy import Proxy
 from tests.integration import stackkit
 from tests.integration.conftest import Process, Web, environment, form, until
 from tests.integration.stackkit import TIERS, Record, Stack
 from tests.receiver import receiving
+from tests.unit.audit import auditkit
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -400,6 +401,32 @@ def test_doctor_names_each_permission_that_is_missing(people: dict[str, Settings
             "correct IRS_SOURCE_BUCKETS, or allow s3:ListBucket and s3:GetObject there",
         "remote control": "allow sns:ListTopics (docs/operations.md), or set IRS_REMOTE_CONTROL=false",
     }
+
+
+def test_a_person_audits_and_redrives_with_what_is_documented(
+        people: dict[str, Settings], stack: Stack, strict: str) -> None:
+    endpoint, root = people["Web"].aws_endpoint_url or "", stackkit.root(strict, **stack.values())
+    job, stray, dead = auditkit.job(), auditkit.job(), Queue(root, root.dead_letter_queue)
+    Objects(root, root.input_bucket).put(job.key, b"no matter")
+    Objects(root, root.output_bucket).delete(RESULT)  # which was tried above
+    for each in (job, stray):
+        Objects(root, root.output_bucket).put(keys.output_key(each.id), auditkit.failed(each).to_json())
+    dead.send(auditkit.message(job))
+    found = {action for who in ("`irs audit`", "`irs redrive`")
+             for part in stackkit.documented(who) for action in part}
+    buckets = [f"arn:aws:s3:::{name}{rest}" for name in (root.input_bucket, root.output_bucket)
+               for rest in ("", "/*")]
+    queues = [f"arn:aws:sqs:us-east-1:000000000000:{name}" for name in (root.input_queue, dead.name)]
+    allowed = [{"Action": sorted(a for a in found if a.startswith(service)), "Resource": those}
+               for service, those in (("s3:", buckets), ("sqs:", queues))]
+    with stack.person(endpoint=endpoint, allowed=allowed) as person:
+        for command, says, code in ((["audit"], f"result without upload:\n  {stray.id}", 1),
+                                    (["redrive", job.id], f"{job.id}  sent", 0)):
+            done = subprocess.run([sys.executable, "-m", "irs", *command], env=environment(person),
+                                  capture_output=True, text=True, timeout=60, check=False)
+            assert (done.returncode, done.stderr) == (code, "")
+            assert says in done.stdout
+    assert list(Objects(root, root.output_bucket).keys(job.id)) == []
 
 
 def test_only_app_instances_of_the_cluster_can_be_ended(people: dict[str, Settings], strict: str) -> None:
