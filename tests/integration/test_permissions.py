@@ -78,6 +78,8 @@ class Deployment:
     running: ExitStack
     #: the job whose message is a dead letter
     dead: str
+    #: who may ask workers and see their events, as is documented
+    watcher: Settings
 
     def end(self) -> None:
         """SIGTERM to all, and their ends."""
@@ -123,11 +125,18 @@ def deployment(strict: str, stack: Stack, model_dir: Path, photos: dict[str, byt
         running.callback(web.stop)
         until(web.ready, what="web ready")
         dead = bury(person, web, photos["rocket"])
-        for command, env in (
-                (["-m", "irs.local.instances"], environment(hosts)),
-                (["-m", "irs", "scale"], environment(settings, **roles["Scaler"]))):
+        watcher = running.enter_context(stack.person(endpoint=strict, allowed=watching()))
+        scaler = str(stackkit.ROOT / "tests/integration/quick_scaler.py")
+        for command, env in ((["-m", "irs.local.instances"], environment(hosts)),
+                             ([scaler], environment(settings, **roles["Scaler"]))):
             running.callback(Process([sys.executable, *command], env, directory).stop)
-        yield Deployment(settings, record, web, running, dead)
+        yield Deployment(settings, record, web, running, dead, watcher)
+
+
+def watching() -> list[dict[str, Any]]:
+    narrow, wide = stackkit.documented("`celery inspect`, `control`, `events`")
+    ours = [f"arn:aws:{service}:us-east-1:000000000000:irs-ctl-*" for service in ("sqs", "sns")]
+    return [{"Action": narrow, "Resource": ours}, {"Action": wide, "Resource": "*"}]
 
 
 def leave(root: Settings) -> None:
@@ -160,18 +169,30 @@ def test_an_upload_gets_its_label_from_an_instance_that_was_launched_for_it(
     assert "ec2:RunInstances" in deployment.record.actions("Scaler")
 
 
-def test_workers_answer_celery(deployment: Deployment, stack: Stack, strict: str) -> None:
+def test_workers_answer_celery(deployment: Deployment, strict: str) -> None:
     """A person asks, with the rights that are documented; the worker's own are what its answer needs."""
     instance = next(i for i in Fleet(owner(strict, deployment.settings)).describe() if i.active)
     command = [sys.executable, "-m", "celery", "-A", "irs", "inspect", "ping", "--timeout", "20",
                "--destination", f"worker@{instance.id}"]
-    narrow, wide = stackkit.documented("`celery inspect`, `control`, `events`")
-    ours = [f"arn:aws:{service}:us-east-1:000000000000:irs-ctl-*" for service in ("sqs", "sns")]
-    with stack.person(endpoint=strict, allowed=[
-            {"Action": narrow, "Resource": ours}, {"Action": wide, "Resource": "*"}]) as person:
-        done = subprocess.run(command, env=environment(person), cwd=stackkit.ROOT,
-                              capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment(deployment.watcher), cwd=stackkit.ROOT,
+                          capture_output=True, text=True, timeout=60, check=False)
     assert "1 node online" in done.stdout, done.stdout + done.stderr
+    assert deployment.record.refused() == []
+
+
+def test_celery_shows_their_events(
+        deployment: Deployment, photos: dict[str, bytes], tmp_path: Path) -> None:
+    with ExitStack() as running:
+        events = Process([sys.executable, "-m", "celery", "-A", "irs", "events", "--dump"],
+                         environment(deployment.watcher), tmp_path)
+        running.callback(events.stop)
+
+        def seen() -> bool:
+            # Bytes of their own, so that they are classified; the monitor may not listen yet.
+            deployment.web.upload(("new.jpg", photos["rocket"] + secrets.token_bytes(4)))
+            return events.said("task succeeded: irs.classify")
+
+        until(seen, 45)
     assert deployment.record.refused() == []
 
 
@@ -245,7 +266,7 @@ def test_the_fleet_is_seen_through_the_web_tier(deployment: Deployment, strict: 
     instance = next(i for i in Fleet(person).describe() if i.active)
     (target,) = until(lambda: web.call("GET", "/v1/targets").json, 30)
     assert target["labels"] == {"cluster": "irs", "instance": instance.id}
-    # Once a minute: an hour's object is written, old ones are deleted, dead letters are counted.
+    # An hour's object is written, old ones are deleted, dead letters are counted.
     shelf, folder = Objects(person, person.output_bucket), chronicle.folder(person.cluster)
     kept = until(lambda: (now := list(shelf.keys(folder))) and folder + OLD not in now and now, 90)
     assert kept
