@@ -170,6 +170,7 @@ def test_each_permission_is_for_things_that_it_can_be_for(stack: Stack, builder:
         "PolicyName": "p", "Roles": ["r"], "PolicyDocument": policy}}
     assert lint(json.dumps({"Resources": {"P": resource}}),
                 config=ManualArgs(include_checks=["I3510"], regions=["us-east-1"])) == []
+    assert len(json.dumps(policy, separators=(",", ":"))) <= 6_144, "what IAM takes"
     known = load_resource(AdditionalSpecs, "Policies.json")
     for statement in policy["Statement"]:
         if statement["Resource"] == "*":
