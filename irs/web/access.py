@@ -22,8 +22,10 @@ from irs.web.services import services
 
 #: Where a request has its own; Flask's ``g`` may be two requests', one within the other.
 _KEY = "irs.access"
-#: Routes of machines that look whether we live, and of the page's own files.
-QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/static/<path:filename>"})
+#: Routes of machines that look whether we live and how we are (the dashboard is one), and of
+#: the page's own files.
+QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/v1/targets", "/v1/stats", "/v1/stats/history",
+                   "/static/<path:filename>"})
 #: What the rules call the id that they have in them.
 _IDS = {"text": "id", "batch": "batch"}
 

@@ -109,6 +109,17 @@ def test_the_script_says_what_the_page_without_it_says(web: Web, tab: Page) -> N
         assert said == wording.instance(one, later)["note"]
 
 
+@pytest.mark.parametrize(("step", "ticks"), [
+    (0.00005, ["$0.00005", "$0.00010", "$0.00015"]), (0.00025, ["$0.00025", "$0.00050", "$0.00075"]),
+    (0.1, ["$0.10", "$0.20", "$0.30"]), (2.5, ["$2.50", "$5.00", "$7.50"])])
+def test_no_two_ticks_of_the_cost_are_the_same(web: Web, tab: Page, step: float, ticks: list[str]) -> None:
+    tab.goto(web.url)
+    assert tab.evaluate("""async ([address, step]) => {
+        const { dollarsBy } = await import(address);
+        return [1, 2, 3].map((times) => dollarsBy(times * step, step));
+    }""", [f"{web.url}/static/figures.js", step]) == ticks
+
+
 def test_states_can_be_told_without_colours(web: Web, tab: Page) -> None:
     dashkit.answered(tab)
     tab.goto(f"{web.url}/dashboard")

@@ -1,6 +1,6 @@
 /* The last hours as charts: uPlot draws, the legend and the table are ours. */
 
-import { UNKNOWN, count, dollars, minute, seconds, when } from "./figures.js";
+import { UNKNOWN, count, dollars, dollarsBy, minute, seconds, when } from "./figures.js";
 
 /** Rows of a table at most: each is so many minutes. */
 const ROWS = 36;
@@ -21,7 +21,7 @@ const CHARTS = [
   { title: "Instances", unit: "instances", show: count, whole: true, stacked: true, series: [
     ["busy", "busy", "--accent", "step"], ["idle", "idle", "--blue", "step"],
     ["booting", "booting", "--warn", "step"], ["draining", "draining", "--violet", "step"]] },
-  { title: "Cost", unit: "dollars a minute", show: dollars, series: [
+  { title: "Cost", unit: "dollars a minute", show: dollars, tick: dollarsBy, series: [
     ["dollars", "dollars", "--accent", "bars"]] },
 ];
 
@@ -134,7 +134,8 @@ class Chart {
           values: (_, splits) => splits.map((at) => minute(new Date(at * 1000))) },
         { stroke: quiet, grid, ticks: { show: false }, font, size: 62, space: 34,
           incrs: told.whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6] : undefined,
-          values: (_, splits) => splits.map((value) => (value === 0 ? "0" : told.show(value))) },
+          values: (_, splits, axis, space, step) => splits.map(
+            (value) => (value === 0 ? "0" : (told.tick ?? told.show)(value, step))) },
       ],
       series: [{}, ...told.series.map((one) => series(one, told.stacked))],
       bands: told.stacked ? told.series.slice(1).map((_, index) => ({ series: [index + 2, index + 1] })) : undefined,

@@ -29,6 +29,13 @@ export function dollars(value) {
     : `$${number.format(value)}`;
 }
 
+/** A tick of an axis whose ticks are `step` apart: with all the places that `step` has. */
+export function dollarsBy(value, step) {
+  let places = 2;
+  while (places < 7 && Math.abs(Number(step.toFixed(places)) - step) > step / 1000) places += 1;
+  return `$${value.toFixed(places)}`;
+}
+
 export function percent(value) {
   return value > 0 && value < 0.001 ? "< 0.1 %" : `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;
 }
