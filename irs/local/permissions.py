@@ -80,7 +80,8 @@ def _checks(ec2: ModuleType, action: str, resource: str) -> Sequence[_Check]:
         # Held against the subscription's topic; the call has the subscription's name alone.
         resource = str(ec2._p(_params.get(), "SubscriptionArn")).rpartition(":")[0]
     if action.startswith("logs:") and resource != "*":
-        # A group's ARN ends with :* in policies, and so is met by none of its streams.
+        # AWS holds a call against the stream, or against no stream of the group: which is why a
+        # group's ARN ends with :* in policies.
         resource += f":log-stream:{_fields().get('logStreamName', '')}"
     return [_Check(action=action, resource=resource)]
 
