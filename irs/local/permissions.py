@@ -1,15 +1,16 @@
 """What the emulator's IAM leaves out of what our tiers' policies say.
 
 MiniStack 1.5.33 takes each batch call of SQS for a permission of its own, holds an EC2 call
-against the first thing that it names and an Unsubscribe against nothing, and knows no tags of
-instances. `complete` mends that, and holds RunInstances against all that it makes, uses and
-passes on, with the condition keys that AWS documents for each:
+against the first thing that it names, an Unsubscribe against nothing and a log's stream against
+its group, and knows no tags of instances. `complete` mends that, and holds RunInstances against all
+that it makes, uses and passes on, with the condition keys that AWS documents for each:
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 """
 
 from __future__ import annotations
 
 import contextvars
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -18,6 +19,7 @@ from typing import Any
 #: Instances that one call names, EC2 takes 1,000, and tags of a launch.
 _MOST, _TAGS = 1_000, 50
 _params: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("irs_ec2_params")
+_body: contextvars.ContextVar[bytes] = contextvars.ContextVar("irs_body")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +44,7 @@ def complete(ec2: ModuleType, tagging: ModuleType, actions: ModuleType, evaluato
         return found
 
     def extract_iam_action(*asked: Any) -> str | None:
+        _body.set(asked[-2])
         _params.set(asked[-1])  # the query's fields
         found: str | None = extract(*asked)
         return found
@@ -76,7 +79,20 @@ def _checks(ec2: ModuleType, action: str, resource: str) -> Sequence[_Check]:
     if action == "sns:Unsubscribe":
         # Held against the subscription's topic; the call has the subscription's name alone.
         resource = str(ec2._p(_params.get(), "SubscriptionArn")).rpartition(":")[0]
+    if action.startswith("logs:") and resource != "*":
+        # AWS holds a call against the stream, or against no stream of the group: which is why a
+        # group's ARN ends with :* in policies.
+        resource += f":log-stream:{_fields().get('logStreamName', '')}"
     return [_Check(action=action, resource=resource)]
+
+
+def _fields() -> Mapping[str, Any]:
+    """A call's own, where it is JSON; those of one that is broken are for its service to refuse."""
+    try:
+        found = json.loads(_body.get() or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _named(ec2: ModuleType, name: str) -> list[str]:

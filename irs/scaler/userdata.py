@@ -6,8 +6,9 @@ from irs import settings as settings_module
 from irs.errors import SettingsError
 from irs.settings import Settings
 
-#: What a worker reads. Not here: credentials (the instance profile has them), the metadata
-#: endpoint (fixed by the machine), and `model_dir` (a path of the instance's own image).
+#: What a worker reads, and its image's log agent (`log_group`). Not here: credentials (the instance
+#: profile has them), the metadata endpoint (fixed by the machine), and `model_dir` (a path of the
+#: instance's own image).
 WORKER = (
     "region", "aws_endpoint_url", "input_bucket", "output_bucket", "input_queue", "output_queue",
     "dead_letter_queue", "visibility_timeout", "max_receive_count", "poll_wait", "remote_control",
@@ -15,7 +16,7 @@ WORKER = (
     "canary_model", "canary_weights", "canary_sha256", "canary_share", "engine",
     "max_batch", "engine_threads", "cluster", "idle_shutdown", "min_instances",
     "drain_grace", "host", "worker_metrics_port", "log_level", "log_format",
-    "traces", "trace_share", "metrics_host",
+    "traces", "trace_share", "metrics_host", "log_group",
 )
 
 

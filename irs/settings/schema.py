@@ -65,9 +65,6 @@ class Settings(Metrics, Traces, Logs, Local, Fleet, Model, Web, Metadata, Clockw
             raise ValueError(f"{PREFIX}SPOT and {PREFIX}WARM_POOL exclude each other")
         if self.task_events and not self.remote_control:
             raise ValueError(f"{PREFIX}TASK_EVENTS needs {PREFIX}REMOTE_CONTROL: both go over SNS")
-        if self.require_api_keys and self.api_keys is None:
-            raise ValueError(f"{PREFIX}REQUIRE_API_KEYS is set and {PREFIX}API_KEYS is not: "
-                             f"give {PREFIX}API_KEYS=name:secret")
         if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
             raise ValueError(
                 f"{PREFIX}AWS_ACCESS_KEY_ID and {PREFIX}AWS_SECRET_ACCESS_KEY go together"

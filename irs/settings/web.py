@@ -47,7 +47,7 @@ class Web(BaseSettings):
     max_client_connections: OptionalCount = None
     #: ``name:secret,…``; unset: everybody is served
     api_keys: SecretStr | None = None
-    #: refuse to start without `api_keys`
+    #: no web tier without `api_keys`; the other tiers are not told them (`irs.web.admission`)
     require_api_keys: bool = False
     #: ``name:secret,…`` of those who may see and send back dead letters
     operator_keys: SecretStr | None = None

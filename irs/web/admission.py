@@ -49,6 +49,10 @@ class Admission:
 
     def __init__(self, settings: Settings, gate: Gate, estimates: Estimates,
                  clock: Callable[[], float] = time.monotonic) -> None:
+        """Raises `errors.SettingsError` where there must be keys and are none."""
+        if settings.require_api_keys and settings.api_keys is None:
+            raise errors.SettingsError("IRS_REQUIRE_API_KEYS is set and IRS_API_KEYS is not: "
+                                       "give IRS_API_KEYS=name:secret")
         text = settings.api_keys.get_secret_value() if settings.api_keys else ""
         self._keyring = apikeys.Keyring(apikeys.parse(text))
         text = settings.operator_keys.get_secret_value() if settings.operator_keys else ""

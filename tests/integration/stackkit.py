@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,11 +133,17 @@ class Stack:
                 "AWS_SESSION_TOKEN": found["SessionToken"]}
 
     @contextmanager
-    def person(self, tier: str, endpoint: str) -> Iterator[Settings]:
-        """Settings of a user who has a tier's policy and nothing else, gone afterwards."""
-        iam, name = clients.client(self._root, "iam"), f"{self.name}-{tier}"
+    def person(self, *tiers: str, endpoint: str, allowed: Sequence[Mapping[str, Any]] = ()
+               ) -> Iterator[Settings]:
+        """Settings of a user, gone afterwards, with the tiers' policies, or what is ``allowed``, alone."""
+        iam, name = clients.client(self._root, "iam"), "-".join((self.name, *tiers))
+        arns = [self.outputs[f"{tier}Policy"] for tier in tiers]
         iam.create_user(UserName=name)
-        iam.attach_user_policy(UserName=name, PolicyArn=self.outputs[f"{tier}Policy"])
+        for arn in arns:
+            iam.attach_user_policy(UserName=name, PolicyArn=arn)
+        if allowed:
+            iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=json.dumps({
+                "Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in allowed]}))
         key = iam.create_access_key(UserName=name)["AccessKey"]
         try:
             told = self.values() if "Settings" in self.outputs else {}
@@ -146,7 +152,10 @@ class Stack:
                 "aws_secret_access_key": key["SecretAccessKey"], "poll_wait": 1})
         finally:
             iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
-            iam.detach_user_policy(UserName=name, PolicyArn=self.outputs[f"{tier}Policy"])
+            for arn in arns:
+                iam.detach_user_policy(UserName=name, PolicyArn=arn)
+            if allowed:
+                iam.delete_user_policy(UserName=name, PolicyName="own")
             iam.delete_user(UserName=name)
 
 
@@ -198,6 +207,23 @@ class Record:
     def refused(self) -> list[Heard]:
         """Calls of the tiers that were not allowed."""
         return [c for tier in TIERS for c in self.calls(tier) if c.refused]
+
+
+def documented(who: str) -> list[list[str]]:
+    """The actions in a row of docs/operations.md, "Permissions on AWS", a list for each of its parts.
+
+    ``sqs:CreateQueue`` is one, and so is a ``SendMessage`` behind it.
+    """
+    table = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("## Permissions on AWS")[2]
+    (row,) = (line for line in table.splitlines() if line.startswith(f"| {who} |"))
+    parts, service = [], ""
+    for part in row.rpartition(f"| {who} |")[2].split(";"):
+        found = []
+        for prefix, name in re.findall(r"`(?:(\w+):)?([A-Z][a-z]\w+)`", part):
+            service = prefix or service
+            found.append(f"{service}:{name}")
+        parts.append(found)
+    return parts
 
 
 def actions(policy: Mapping[str, Any]) -> set[str]:

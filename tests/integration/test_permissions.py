@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,25 @@ import pytest
 from irs import doctor, errors
 from irs import settings as settings_module
 from irs.aws import clients
+from irs.aws.faults import translated
 from irs.aws.fleet import Fleet
+from irs.aws.logs import Group
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
+from irs.domain import chronicle, keys, observing
 from irs.settings import Settings
 from irs.testing.proxy import Proxy
 from tests.integration import stackkit
 from tests.integration.conftest import Process, Web, environment, form, until
 from tests.integration.stackkit import TIERS, Record, Stack
 from tests.receiver import receiving
+from tests.unit.audit import auditkit
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 PHOTOS = "photos-of-others"
+#: An operator's key, and an hour of the history that is over for long.
+OPERATOR, OLD = "an-operator-has-a-key", "2020-01-01T00.json"
 #: What a proxy that ends TLS says of a request.
 OVER_TLS = (("X-Forwarded-Proto", "https"),)
 _LOGS = {"logs:CreateLogStream": "the image's log agent", "logs:PutLogEvents": "the image's log agent"}
@@ -39,12 +46,11 @@ _LOGS = {"logs:CreateLogStream": "the image's log agent", "logs:PutLogEvents": "
 UNSEEN = {
     "Web": _LOGS | {
         "sqs:TagQueue": "CreateQueue with tags, and a sign of life every ten minutes",
-        "ssm:GetParameter": "the image's boot: IRS_API_KEYS, IRS_CALLBACK_SECRET",
+        "ssm:GetParameter": "the image's boot: IRS_API_KEYS, IRS_OPERATOR_KEYS, IRS_CALLBACK_SECRET",
     },
     "Worker": _LOGS | {
         "s3:DeleteObject": "suspects/: an image that may have killed its worker",
         "s3:ListBucket": "S3 tells who has it that an object is not there, others that it is denied",
-        "sns:Publish": "celery events, while somebody listens",
         "sns:TagResource": "CreateTopic with tags",
         "sqs:ChangeMessageVisibility": "an image that takes long; what a drain hands back",
         "sqs:TagQueue": "CreateQueue with tags, and a sign of life every ten minutes",
@@ -58,7 +64,6 @@ UNSEEN = {
         "ec2:StopInstances": "IRS_WARM_POOL",
         "ec2:TerminateInstances": "an instance that is not needed, after its first billed minute",
         "iam:PassRole": "RunInstances with a profile",
-        "s3:DeleteObject": "reports of instances that are long gone",
     },
 }
 
@@ -71,6 +76,10 @@ class Deployment:
     record: Record
     web: Web
     running: ExitStack
+    #: the job whose message is a dead letter
+    dead: str
+    #: who may ask workers and see their events, as is documented
+    watcher: Settings
 
     def end(self) -> None:
         """SIGTERM to all, and their ends."""
@@ -84,7 +93,8 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def stack(strict: str) -> Stack:
-    return Stack(strict, "irs", SourceBuckets=PHOTOS, IdleShutdown="600", MaxInstances="1")
+    return Stack(strict, "irs", SourceBuckets=PHOTOS, IdleShutdown="600", MaxInstances="1",
+                 MoreSettings="IRS_TASK_EVENTS=true")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +105,7 @@ def other(strict: str) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def deployment(strict: str, stack: Stack, model_dir: Path,
+def deployment(strict: str, stack: Stack, model_dir: Path, photos: dict[str, bytes],
                tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     directory = tmp_path_factory.mktemp("deployment")
     roles = {tier: stack.role(tier) for tier in ("Web", "Scaler")}
@@ -104,20 +114,51 @@ def deployment(strict: str, stack: Stack, model_dir: Path,
         proxy = running.enter_context(Proxy(strict, adds=OVER_TLS, heard=record.hear))
         settings = settings_module.build(stack.values() | {
             "aws_endpoint_url": proxy.endpoint, "poll_wait": 1, "engine_threads": 1, "reuse": "shared",
-            "callback_secret": "s" * 24, "callback_networks": "127.0.0.0/8"})
-        Queue(owner(strict, settings), settings.dead_letter_queue).send("no task of ours")
+            "callback_secret": "s" * 24, "callback_networks": "127.0.0.0/8",
+            "operator_keys": f"ops:{OPERATOR}", "worker_metrics_port": 0})
+        person = owner(strict, settings)
+        leave(person)
         # Whoever owns the hosts is no tier of ours.
         hosts = stackkit.root(strict, model_dir=model_dir, state_dir=directory, cluster=settings.cluster,
                               instance_profile=settings.instance_profile)
-        processes = [
-            Process([sys.executable, "-m", "irs.local.instances"], environment(hosts), directory),
-            web := Web(settings, directory, **roles["Web"]),
-            Process([sys.executable, "-m", "irs", "scale"], environment(settings, **roles["Scaler"]),
-                    directory)]
-        for process in processes:
-            running.callback(process.stop)
+        web = Web(settings, directory, **roles["Web"])
+        running.callback(web.stop)
         until(web.ready, what="web ready")
-        yield Deployment(settings, record, web, running)
+        dead = bury(person, web, photos["rocket"])
+        watcher = running.enter_context(stack.person(endpoint=strict, allowed=watching()))
+        scaler = str(stackkit.ROOT / "tests/integration/quick_scaler.py")
+        for command, env in ((["-m", "irs.local.instances"], environment(hosts)),
+                             ([scaler], environment(settings, **roles["Scaler"]))):
+            running.callback(Process([sys.executable, *command], env, directory).stop)
+        yield Deployment(settings, record, web, running, dead, watcher)
+
+
+def watching() -> list[dict[str, Any]]:
+    narrow, wide = stackkit.documented("`celery inspect`, `control`, `events`")
+    ours = [f"arn:aws:{service}:us-east-1:000000000000:irs-ctl-*" for service in ("sqs", "sns")]
+    return [{"Action": narrow, "Resource": ours}, {"Action": wide, "Resource": "*"}]
+
+
+def leave(root: Settings) -> None:
+    """What was there before: a letter of nobody's, an old hour of the history, secrets."""
+    Queue(root, root.dead_letter_queue).send("no task of ours")
+    Objects(root, root.output_bucket).put(chronicle.folder(root.cluster) + OLD, b"{}")
+    clients.client(root, "ssm").put_parameter(
+        Name=f"/irs/{root.cluster}/web", Type="SecureString", Value=f"IRS_OPERATOR_KEYS=ops:{OPERATOR}")
+
+
+def bury(root: Settings, web: Web, photo: bytes) -> str:
+    """A job whose receives are spent, one after the other, by nobody who does it; its id."""
+    work, dead = Queue(root, root.input_queue), Queue(root, root.dead_letter_queue)
+    job = web.call("POST", "/v1/images?name=rocket.jpg", photo, {"Content-Type": "image/jpeg"})
+
+    def spent() -> bool:
+        work.receive(wait=0, visibility=0)
+        depth = dead.depth()
+        return depth.visible + depth.in_flight == 2
+
+    until(spent, 30, "a dead letter")
+    return str(job.json["id"])
 
 
 # -- the service ------------------------------------------------------------------------------
@@ -129,14 +170,29 @@ def test_an_upload_gets_its_label_from_an_instance_that_was_launched_for_it(
 
 
 def test_workers_answer_celery(deployment: Deployment, strict: str) -> None:
-    """A person asks; the worker's own policy is what its answer needs."""
-    person = owner(strict, deployment.settings)
-    instance = next(i for i in Fleet(person).describe() if i.active)
+    """A person asks, with the rights that are documented; the worker's own are what its answer needs."""
+    instance = next(i for i in Fleet(owner(strict, deployment.settings)).describe() if i.active)
     command = [sys.executable, "-m", "celery", "-A", "irs", "inspect", "ping", "--timeout", "20",
                "--destination", f"worker@{instance.id}"]
-    done = subprocess.run(command, env=environment(person), cwd=stackkit.ROOT,
+    done = subprocess.run(command, env=environment(deployment.watcher), cwd=stackkit.ROOT,
                           capture_output=True, text=True, timeout=60, check=False)
     assert "1 node online" in done.stdout, done.stdout + done.stderr
+    assert deployment.record.refused() == []
+
+
+def test_celery_shows_their_events(
+        deployment: Deployment, photos: dict[str, bytes], tmp_path: Path) -> None:
+    with ExitStack() as running:
+        events = Process([sys.executable, "-m", "celery", "-A", "irs", "events", "--dump"],
+                         environment(deployment.watcher), tmp_path)
+        running.callback(events.stop)
+
+        def seen() -> bool:
+            # Bytes of their own, so that they are classified; the monitor may not listen yet.
+            deployment.web.upload(("new.jpg", photos["rocket"] + secrets.token_bytes(4)))
+            return events.said("task succeeded: irs.classify")
+
+        until(seen, 45)
     assert deployment.record.refused() == []
 
 
@@ -180,12 +236,43 @@ def test_batches_repeats_callbacks_and_cancelled_jobs(
     assert deployment.record.refused() == []
 
 
-def test_a_dead_letter_is_looked_at_and_stays(deployment: Deployment, strict: str) -> None:
-    dead = deployment.settings.dead_letter_queue
-    until(lambda: {"sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"} <= {
-        call.action for call in deployment.record.calls("Web") if call.target == dead}, 45)
-    depth = Queue(owner(strict, deployment.settings), dead).depth()
-    assert depth.visible + depth.in_flight == 1
+def test_an_operator_sends_a_dead_letter_back(deployment: Deployment, strict: str) -> None:
+    web, dead, key = deployment.web, deployment.dead, {"Authorization": f"Bearer {OPERATOR}"}
+    assert [web.call("GET", path).status for path in ("/dashboard", "/v1/dead-letters")] == [401, 401]
+    assert web.call("GET", "/dashboard", headers=key).status == 200
+    failed = web.call("GET", f"/v1/images/{dead}", headers={"Prefer": "wait=60"}).json
+    assert failed["error"]["code"] == "dead_letter"
+    # Another look, the web tier's own, may hide one of them for a moment.
+    until(lambda: {row["id"] for row in web.call("GET", "/v1/dead-letters", headers=key).json["letters"]
+                   if row["job"]} == {dead}, 60)
+    picture = web.call("GET", f"/v1/dead-letters/{dead}/thumbnail", headers=key)
+    assert (picture.status, picture.headers["Content-Type"]) == (200, "image/jpeg")
+    body = json.dumps({"ids": [dead]}).encode()
+
+    def sent() -> bool:
+        answer = web.call("POST", "/v1/dead-letters/redrive", body,
+                          key | {"Content-Type": "application/json"})
+        return answer.status == 200 and answer.json["counts"]["sent"] == 1
+
+    until(sent, 60)
+    until(lambda: web.call("GET", f"/v1/images/{dead}").json["status"] == "done", 30)
+    depth = Queue(owner(strict, deployment.settings), deployment.settings.dead_letter_queue).depth()
+    assert depth.visible + depth.in_flight == 1, "what is no task of ours stays"
+    assert deployment.record.refused() == []
+
+
+def test_the_fleet_is_seen_through_the_web_tier(deployment: Deployment, strict: str) -> None:
+    web, person = deployment.web, owner(strict, deployment.settings)
+    instance = next(i for i in Fleet(person).describe() if i.active)
+    (target,) = until(lambda: web.call("GET", "/v1/targets").json, 30)
+    assert target["labels"] == {"cluster": "irs", "instance": instance.id}
+    # An hour's object is written, old ones are deleted, dead letters are counted.
+    shelf, folder = Objects(person, person.output_bucket), chronicle.folder(person.cluster)
+    kept = until(lambda: (now := list(shelf.keys(folder))) and folder + OLD not in now and now, 90)
+    assert kept
+    points = until(lambda: web.call("GET", "/v1/stats/history").json["points"], 90)
+    assert points[-1]["dead"] is not None
+    assert web.call("GET", "/v1/stats").json["queue"]["dead"] == 1
     assert deployment.record.refused() == []
 
 
@@ -202,7 +289,7 @@ def people(strict: str, stack: Stack, deployment: Deployment) -> Iterator[dict[s
     deployment.end()  # nobody is to boot what is launched from here on
     with ExitStack() as made:
         proxy = made.enter_context(Proxy(strict, adds=OVER_TLS))
-        yield {tier: made.enter_context(stack.person(tier, proxy.endpoint)) for tier in TIERS}
+        yield {tier: made.enter_context(stack.person(tier, endpoint=proxy.endpoint)) for tier in TIERS}
 
 
 IMAGE, RESULT = f"{uuid.UUID(int=1)}/x.jpg", f"{uuid.UUID(int=1)}.json"
@@ -223,6 +310,23 @@ def attempts(s: Settings, other: dict[str, str]) -> dict[str, Callable[[], objec
     inputs, outputs = Objects(s, s.input_bucket), Objects(s, s.output_bucket)
     theirs = Objects(s, other["input_bucket"])
     work, dead = Queue(s, s.input_queue), Queue(s, s.dead_letter_queue)
+    report, hour = observing.folder(s.cluster) + "i-0.json", chronicle.folder(s.cluster) + OLD
+    sns, logs = clients.client(s, "sns"), clients.client(s, "logs")
+    ssm = clients.client(s, "ssm")
+
+    def log(stream: str) -> None:
+        with translated("PutLogEvents"):
+            logs.put_log_events(logGroupName=s.log_group, logStreamName=stream,
+                                logEvents=[{"timestamp": 1, "message": "x"}])
+
+    def secret(name: str) -> None:
+        with translated("GetParameter"):
+            ssm.get_parameter(Name=name)
+
+    def unsubscribe(topic: str) -> None:
+        with translated("Unsubscribe"):
+            sns.unsubscribe(SubscriptionArn=f"arn:aws:sns:{s.region}:000000000000:{topic}:{uuid.uuid4()}")
+
     return {
         "read an image": lambda: inputs.get(IMAGE), "list images": lambda: list(inputs.keys()),
         "store an image": lambda: inputs.put(IMAGE, b""), "delete an image": lambda: inputs.delete(IMAGE),
@@ -230,12 +334,28 @@ def attempts(s: Settings, other: dict[str, str]) -> dict[str, Callable[[], objec
         "delete a result": lambda: outputs.delete(RESULT),
         "write the journal": lambda: outputs.put(f"scaler/{s.cluster}.json", b"{}"),
         "write another cluster's journal": lambda: outputs.put("scaler/two.json", b"{}"),
+        "read the journal": lambda: outputs.get(f"scaler/{s.cluster}.json"),
+        "delete the journal": lambda: outputs.delete(f"scaler/{s.cluster}.json"),
+        "read an hour of the history": lambda: outputs.get(hour),
+        "write an hour of the history": lambda: outputs.put(hour, b"{}"),
+        "delete an hour of the history": lambda: outputs.delete(hour),
+        "read a report": lambda: outputs.get(report), "write a report": lambda: outputs.put(report, b"{}"),
+        "delete a report": lambda: outputs.delete(report),
         "mark a suspect": lambda: outputs.put("suspects/x", b""),
         "receive a task": lambda: work.receive(wait=0), "send a task": lambda: work.send("x"),
         "purge the tasks": work.purge, "delete the queue": work.drop,
+        "count the dead letters": dead.depth, "look at a dead letter": lambda: dead.receive(wait=0),
         "take a dead letter out": lambda: dead.delete_batch(["AQEB"]),
+        "bury a message": lambda: dead.send("x"),
         "read another cluster's queue": lambda: Queue(s, other["input_queue"]).receive(wait=0),
         "read another cluster's images": lambda: theirs.get(IMAGE),
+        "unsubscribe a queue of ours": lambda: unsubscribe(f"{s.cluster}-ctl-x"),
+        "unsubscribe another cluster's queue": lambda: unsubscribe("two-ctl-x"),
+        "log as the web tier": lambda: log("web/i-0"), "log as a worker": lambda: log("workers/i-0"),
+        "log as the scaler": lambda: log("scaler/i-0"),
+        "read the logs": lambda: list(Group(s, s.log_group or "").events(datetime.now(UTC))),
+        "read the secrets": lambda: secret(f"/irs/{s.cluster}/web"),
+        "read another cluster's secrets": lambda: secret("/irs/two/web"),
         "make a queue": lambda: Queue(s, "two-ctl-mine").create(),
         "see the fleet": Fleet(s).describe,
         "launch": lambda: Fleet(s).launch("x", token=secrets.token_hex(16), user_data=""),
@@ -245,10 +365,16 @@ def attempts(s: Settings, other: dict[str, str]) -> dict[str, Callable[[], objec
 #: Attempts that are allowed; every other one must be refused.
 ALLOWED = {
     "Web": {"read an image", "list images", "store an image", "delete an image", "read a result",
-            "write a result", "send a task"},
-    "Worker": {"read an image", "list images", "read a result", "write a result", "mark a suspect",
-               "receive a task", "see the fleet"},
-    "Scaler": {"write the journal", "see the fleet", "launch"},
+            "write a result", "delete a result", "read the journal", "read an hour of the history",
+            "read a report", "send a task", "count the dead letters", "look at a dead letter",
+            "take a dead letter out", "log as the web tier", "read the secrets"},
+    # It reads the journal as it may end itself: IdleShutdown.
+    "Worker": {"read an image", "list images", "read a result", "write a result", "read the journal",
+               "write a report", "mark a suspect", "receive a task", "unsubscribe a queue of ours",
+               "log as a worker", "see the fleet"},
+    "Scaler": {"write the journal", "read the journal", "read an hour of the history",
+               "write an hour of the history", "delete an hour of the history", "read a report",
+               "delete a report", "count the dead letters", "log as the scaler", "see the fleet", "launch"},
 }
 
 
@@ -292,11 +418,36 @@ def test_doctor_names_each_permission_that_is_missing(people: dict[str, Settings
     assert wrong == {
         f"bucket {s.input_bucket}": f"allow s3:ListBucket on arn:aws:s3:::{s.input_bucket}",
         f"queue {s.output_queue}": f"allow sqs:GetQueueUrl on {s.output_queue}",
-        f"queue {s.dead_letter_queue}": f"allow sqs:GetQueueUrl on {s.dead_letter_queue}",
         f"source bucket {PHOTOS}":
             "correct IRS_SOURCE_BUCKETS, or allow s3:ListBucket and s3:GetObject there",
         "remote control": "allow sns:ListTopics (docs/operations.md), or set IRS_REMOTE_CONTROL=false",
     }
+
+
+def test_a_person_audits_and_redrives_with_what_is_documented(
+        people: dict[str, Settings], stack: Stack, strict: str) -> None:
+    endpoint, root = people["Web"].aws_endpoint_url or "", stackkit.root(strict, **stack.values())
+    job, stray, dead = auditkit.job(), auditkit.job(), Queue(root, root.dead_letter_queue)
+    Objects(root, root.input_bucket).put(job.key, b"no matter")
+    Objects(root, root.output_bucket).delete(RESULT)  # which was tried above
+    for each in (job, stray):
+        Objects(root, root.output_bucket).put(keys.output_key(each.id), auditkit.failed(each).to_json())
+    dead.send(auditkit.message(job))
+    found = {action for who in ("`irs audit`", "`irs redrive`")
+             for part in stackkit.documented(who) for action in part}
+    buckets = [f"arn:aws:s3:::{name}{rest}" for name in (root.input_bucket, root.output_bucket)
+               for rest in ("", "/*")]
+    queues = [f"arn:aws:sqs:us-east-1:000000000000:{name}" for name in (root.input_queue, dead.name)]
+    allowed = [{"Action": sorted(a for a in found if a.startswith(service)), "Resource": those}
+               for service, those in (("s3:", buckets), ("sqs:", queues))]
+    with stack.person(endpoint=endpoint, allowed=allowed) as person:
+        for command, says, code in ((["audit"], f"result without upload:\n  {stray.id}", 1),
+                                    (["redrive", job.id], f"{job.id}  sent", 0)):
+            done = subprocess.run([sys.executable, "-m", "irs", *command], env=environment(person),
+                                  capture_output=True, text=True, timeout=60, check=False)
+            assert (done.returncode, done.stderr) == (code, "")
+            assert says in done.stdout
+    assert list(Objects(root, root.output_bucket).keys(job.id)) == []
 
 
 def test_only_app_instances_of_the_cluster_can_be_ended(people: dict[str, Settings], strict: str) -> None:

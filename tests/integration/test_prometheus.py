@@ -19,8 +19,11 @@ from typing import Any
 import pytest
 import yaml
 
+from irs.aws import clients
+from irs.aws.fleet import Fleet
 from irs.aws.queues import Queue
 from tests.exposition import series, texts
+from tests.integration import stackkit
 from tests.integration.conftest import Process, Service, Web, Worker, environment, until
 from tests.services import program
 
@@ -207,3 +210,42 @@ def test_a_dead_letter_and_a_killed_worker_raise_their_alerts(watched: Watched) 
     down = until(lambda: prometheus.firing().get("IrsTargetDown"), 20, "the killed worker's alert")
     assert down["labels"]["job"] == "irs-worker"
     assert down["labels"]["instance"].endswith(f"-{watched.worker.pid}")
+
+
+def test_the_stack_s_machines_are_found_by_their_tags(strict: str, tmp_path: Path) -> None:
+    """As deploy/monitoring/prometheus.yml asks, with the one right that is documented for it."""
+    stack = stackkit.Stack(strict, "irs")
+    owner = stackkit.root(strict, **stack.values())
+    machines = {"irs-worker": Fleet(owner).launch("app", token="t", user_data="").id}
+    ec2 = clients.client(owner, "ec2")
+    for role in ("web", "scaler"):
+        template = {"LaunchTemplateId": stack.resources()[f"{role.title()}Template"]}
+        (version,) = ec2.describe_launch_template_versions(**template)["LaunchTemplateVersions"]
+        tags = [s for s in version["LaunchTemplateData"]["TagSpecifications"]
+                if s["ResourceType"] == "instance"]
+        (made,) = ec2.run_instances(ImageId=owner.ami, MinCount=1, MaxCount=1,
+                                    TagSpecifications=tags)["Instances"]
+        machines[f"irs-{role}"] = made["InstanceId"]
+    (allowed,) = stackkit.documented("Prometheus, to find machines")
+    with stack.person(endpoint=strict, allowed=[{"Action": allowed, "Resource": "*"}]) as person:
+        config = yaml.safe_load((MONITORING / "prometheus.yml").read_text()) | {"rule_files": []}
+        ports = {}
+        for job in config["scrape_configs"]:
+            (found,) = job["ec2_sd_configs"]
+            ports[job["job_name"]] = found["port"]
+            job["proxy_url"] = "http://127.0.0.1:9"  # refuses: nobody is at these addresses
+            found |= {"endpoint": strict, "refresh_interval": "1s", "access_key": person.aws_access_key_id,
+                      "secret_key": person.aws_secret_access_key.get_secret_value()}
+        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+        prometheus = Prometheus(tmp_path / "prometheus.yml")
+        try:
+            until(prometheus.ready, what="Prometheus ready")
+            targets = until(lambda: len(there := prometheus.ask("api/v1/targets")["activeTargets"]) == 3
+                            and there, 30, "a target a job")
+        finally:
+            prometheus.stop()
+    for target in targets:
+        labels = target["labels"]
+        assert labels["instance"] == machines[labels["job"]]
+        assert labels["cluster"] == "irs"
+        assert target["discoveredLabels"]["__address__"].endswith(f":{ports[labels['job']]}")

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from cfnlint.api import lint
 
 from irs import settings as settings_module
@@ -17,12 +18,11 @@ DEPLOY = ROOT / "deploy"
 DOC = (ROOT / "docs" / "deploy.md").read_text("utf-8")
 #: Bytes that CloudFormation takes in the call itself; more would need a bucket first.
 MOST = 51_200
-#: What a worker reads and the stack leaves at its default.
+#: What a worker reads and the stack leaves at its default, unless `MoreSettings` say otherwise.
 DEFAULTS = {
     "aws_endpoint_url", "poll_wait", "max_image_bytes", "max_image_pixels", "model_sha256", "engine",
-    "max_batch", "engine_threads", "drain_grace", "worker_metrics_port", "log_level",
-    "task_events", "traces", "trace_share", "metrics_host", "canary_model", "canary_weights",
-    "canary_sha256", "canary_share",
+    "max_batch", "engine_threads", "drain_grace", "log_level", "task_events", "traces", "trace_share",
+    "canary_model", "canary_sha256", "canary_share",
 }
 
 
@@ -91,6 +91,37 @@ def test_the_load_balancer_waits_longer_than_any_client(stack: dict[str, Any]) -
     longest = 300  # what `Prefer: wait` is granted at most: docs/settings.md, IRS_CLIENT_WAIT
     assert "more than the longer of this and 300 is not granted" in (ROOT / "docs/settings.md").read_text()
     assert idle > max(longest, stack["Parameters"]["ClientWait"]["MaxValue"])
+
+
+def test_prometheus_is_let_in_where_its_configuration_asks(stack: dict[str, Any]) -> None:
+    """By the tags that machines have, at the ports that the documented command opens."""
+    config = yaml.safe_load((DEPLOY / "monitoring" / "prometheus.yml").read_text("utf-8"))
+    asked = {}
+    for job in config["scrape_configs"]:
+        (found,) = job["ec2_sd_configs"]
+        filters = {each["name"]: each["values"] for each in found["filters"]}
+        assert filters["tag:irs:cluster"] == [stack["Parameters"]["Cluster"]["Default"]]
+        (role,) = filters["tag:irs:role"]
+        asked[role] = found["port"]
+    for role in ("web", "scaler"):
+        (tags,) = (spec["Tags"] for spec in stack["Resources"][f"{role.title()}Template"]["Properties"][
+            "LaunchTemplateData"]["TagSpecifications"] if spec["ResourceType"] == "instance")
+        assert {"Key": "irs:role", "Value": role} in tags
+    command = re.search(
+        r"PrometheusSecurityGroupId=sg-\S+ WorkerMetricsPort=(\d+) ScalerMetricsPort=(\d+)", DOC)
+    assert command
+    assert asked == {"web": 8080, "app": int(command[1]), "scaler": int(command[2])}
+
+
+def test_further_settings_take_no_secret(stack: dict[str, Any]) -> None:
+    pattern = re.compile(stack["Parameters"]["MoreSettings"]["AllowedPattern"])
+    secret = {name for name, field in settings_module.Settings.model_fields.items()
+              if "SecretStr" in str(field.annotation)}
+    assert len(secret) > 3
+    for name in settings_module.Settings.model_fields:
+        assert bool(pattern.search(f"IRS_{name.upper()}=x")) == (
+            name not in secret and not name.startswith("aws_")), name
+    assert not pattern.search("PATH=/tmp")
 
 
 def test_defaults_are_those_of_the_settings(stack: dict[str, Any]) -> None:

@@ -105,9 +105,9 @@ def test_prometheus_takes_the_configuration_and_its_rules(config: str) -> None:
 
 
 def test_the_ways_in_comments_are_valid_too(tmp_path: Path) -> None:
-    """Discovery by tags, a key: what somebody gets who takes the signs away."""
+    """Names, the workers' reports, a key: what somebody gets who takes the signs away."""
     text = (MONITORING / "prometheus.yml").read_text("utf-8")
-    for way in ("authorization", "credentials_file", "ec2_sd_configs", "relabel_configs", "alertmanagers"):
+    for way in ("authorization", "credentials_file", "http_sd_configs", "static_configs", "alertmanagers"):
         assert re.search(rf"^ *# .*{way}", text, flags=re.MULTILINE), way
     # A line of YAML is a comment's when it begins like one; prose begins with a capital letter.
     whole = re.sub(r"^( *)# ((?: *- | *)[a-z0-9_]+:.*|  .*)$", r"\1\2", text, flags=re.MULTILINE)
@@ -120,6 +120,7 @@ def test_the_ways_in_comments_are_valid_too(tmp_path: Path) -> None:
     found = {job["job_name"]: job for job in yaml.safe_load(path.read_text())["scrape_configs"]}
     assert found["irs-web"]["authorization"] == {"type": "Bearer", "credentials_file": str(key)}
     assert {"http_sd_configs", "ec2_sd_configs", "relabel_configs"} <= found["irs-worker"].keys()
+    assert "static_configs" in found["irs-web"].keys() & found["irs-scaler"].keys()
     promtool("check", "config", path)
 
 

@@ -158,8 +158,6 @@ def test_strangers_cost_no_memory_and_no_tokens(make):
     ({"api_keys": f"me:{ME},me:{YOU}"}, "IRS_API_KEYS: key 2: the name me is taken"),
     ({"api_keys": f"m e:{ME}"}, "IRS_API_KEYS: key 1: a name has"),
     ({"api_keys": f"me:{ME} x"}, "IRS_API_KEYS: key 1: a secret has"),
-    ({"require_api_keys": True}, "IRS_REQUIRE_API_KEYS is set and IRS_API_KEYS is not"),
-    ({"require_api_keys": True, "api_keys": " "}, "IRS_REQUIRE_API_KEYS is set"),
     ({"api_rate": 0}, "IRS_API_RATE: must be more than 0, or off"),
     ({"max_queue_wait": -1}, "IRS_MAX_QUEUE_WAIT: must be more than 0, or off"),
     ({"max_client_connections": 0}, "IRS_MAX_CLIENT_CONNECTIONS: "),
@@ -170,6 +168,15 @@ def test_keys_that_are_none_stop_the_start_and_are_not_shown(values, says):
     assert str(caught.value).startswith(says)
     assert ME not in str(caught.value)
     assert "short" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keys", [{}, {"api_keys": " "}])
+def test_a_web_tier_that_must_have_keys_does_not_start_without(make, keys):
+    """The scaler and the commands have the same settings, and no keys."""
+    assert settings_module.build({"require_api_keys": True, **keys}).api_keys is None
+    with pytest.raises(errors.SettingsError, match=r"^IRS_REQUIRE_API_KEYS is set and IRS_API_KEYS is not"):
+        make(require_api_keys=True, **keys)
+    make(require_api_keys=True, api_keys=KEYS)
 
 
 def test_secrets_show_in_no_print_of_the_settings(make):
