@@ -154,6 +154,21 @@ def test_remote_control_names_the_worker(make_bench: Callable[..., Bench]) -> No
     assert "irs.broker.transport:Transport" in report.stdout
 
 
+def test_a_worker_without_the_rights_for_remote_control_works(
+        make_bench: Callable[..., Bench], cloud: Any) -> None:
+    bench = make_bench()
+    with proxying.Proxy(cloud.endpoint) as between:
+        between.add(proxying.Rule(service="sns",
+                                  action=proxying.Answer(403, proxying.ErrorCode.DENIED)))
+        worker = bench.worker(IRS_AWS_ENDPOINT_URL=between.endpoint, IRS_TASK_EVENTS="true")
+        ids = bench.send(3)
+        until(lambda: bench.all_done(ids), 20, "done without remote control")
+        until(bench.empty, 10, "nothing left")
+        assert worker.stop() == 0
+    assert worker.output.count("worker.no_remote_control") == 1
+    assert "Traceback" not in worker.output
+
+
 def test_purge_empties_the_task_queue(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench()
     bench.send(3)
