@@ -154,7 +154,11 @@ def fold(known: Known, reports: Sequence[Report], *, backlog: int, now: datetime
     then = now - timedelta(seconds=late.seconds)
     ahead = sum(workers[r.instance].rate * min(max((then - r.at).total_seconds(), 0.0), AHEAD)
                 for r in reports if r.running)
-    done = round((late.finished(then.timestamp()) if late.seconds else finished) + ahead)
+    sure = late.finished(then.timestamp()) if late.seconds else finished
+    if not backlog:
+        # Nothing is under way: what came and went between two counts the next reports will tell.
+        ahead = min(ahead, max(0.0, known.arrived - known.lost - sure))
+    done = round(sure + ahead)
     boots, billed = _boots(known, reports, lives or {})
     over, never = known.over.told(known.probably_finished - done, now)
     known = replace(known, over=over, lost=known.lost + never)
