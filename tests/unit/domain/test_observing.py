@@ -235,3 +235,13 @@ def test_a_burst_is_as_many_as_it_is(rate: int, every: int, phase: int) -> None:
             known = fold(known, [told], backlog=there - done, now=at(second))
             assert known.arrived <= 300
     assert (known.arrived, known.finished, known.lost, known.lag.seconds) == (300, 300, 0, 0.0)
+
+
+def test_a_worker_whose_clock_is_set_back_is_heard_at_once() -> None:
+    known = fold(Known(), [report(when=0, began=-10)], backlog=200, now=at(0))
+    known = fold(known, [report(when=910, began=-10, done=50, running=1)], backlog=150, now=at(10))
+    known = fold(known, [report(when=20, began=-10, done=100, running=1)], backlog=100, now=at(20))
+    assert (known.finished, known.arrived) == (100, 200)
+    known = fold(known, [report(when=30, began=-10, done=150, running=1, service_seconds=0.2)],
+                 backlog=50, now=at(30))
+    assert (known.finished, known.arrived, known.service_seconds) == (150, 200, 0.2)
