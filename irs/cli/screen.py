@@ -117,7 +117,7 @@ def _fleet(fleet: Mapping[str, Any] | None, room: int, *, unicode: bool) -> Iter
     for instance in instances[:max(1, room // 2)]:
         shape, plain, style = _CELLS.get(str(instance["state"]), ("?", "?", ""))
         row.append(f"{shape if unicode else plain} ", style=style)
-    row.append(wording.states(instances) + f" of {fleet['max']}")
+    row.append(wording.states(fleet) + f" of {fleet['max']}")
     yield "Fleet", row
     if fleet["age_seconds"] > _NO_SCALER:
         yield "", Text(f"the scaler has not decided for {wording.seconds(fleet['age_seconds'])}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,10 +42,15 @@ def dollars(value: float | None) -> str:
     return f"${value:.2f}" if value >= 0.1 or not value else f"${value:.2g}"
 
 
-def states(instances: Sequence[Mapping[str, Any]]) -> str:
+def states(fleet: Mapping[str, Any]) -> str:
     """``3 busy, 1 idle``, in the order of an instance's life; ``no instances``."""
-    found = [str(instance.get("state")) for instance in instances]
-    return ", ".join(f"{found.count(state)} {state}" for state in DOES if state in found) or "no instances"
+    if fleet.get("instances") is None:  # an older service: EC2's words
+        told = [f"{fleet[state]} {state}" for state in ("pending", "running", "draining", "stopped")
+                if fleet.get(state)]
+    else:
+        found = [str(instance.get("state")) for instance in fleet["instances"]]
+        told = [f"{found.count(state)} {state}" for state in DOES if state in found]
+    return ", ".join(told) or "no instances"
 
 
 def bars(values: Iterable[float], width: int) -> str:
@@ -76,7 +81,7 @@ def line(stats: Mapping[str, Any], history: Mapping[str, Any]) -> str:
     parts = [
         f"queue {queue.get('visible', '-')} waiting, {queue.get('in_flight', '-')} in flight, oldest "
         f"{seconds(queue.get('oldest_seconds'))}",
-        states(fleet.get("instances") or ()) if fleet else "no scaler",
+        states(fleet) if fleet else "no scaler",
         "-" if point is None else f"{pace(point, history):.1f} images/s",
         f"wait p95 {seconds(latency.get('wait_p95'))}, model p95 {seconds(latency.get('infer_p95'))}",
         f"dead letters {_known(queue.get('dead'))}"]

@@ -32,6 +32,11 @@ def workers(url: str | None, as_json: bool) -> None:
         stats = client.stats()
     fleet = stats.get("fleet")
     instances = (fleet or {}).get("instances") or []
+    if fleet is not None and fleet.get("instances") is None:
+        from irs.client import ClientError
+
+        raise ClientError("this service is older and does not tell of instances; `irs status` has their "
+                          "number")
     ok = fleet is not None and fleet["age_seconds"] <= _NO_SCALER
     if as_json:
         click.echo(json.dumps({"ok": ok, "at": fleet and fleet["at"], "instances": instances}, indent=2))

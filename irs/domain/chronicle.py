@@ -96,9 +96,10 @@ class Hour:
     decisions: tuple[Decision, ...] = ()
 
     def with_point(self, point: Point) -> Hour:
-        """The hour with one more minute; both, where another scaler began the same."""
+        """The hour with one more minute; both, where the same was there: of another scaler, or of
+        a clock that was set back."""
         there = self.points.get(point.at)
-        if there is not None and there.epoch != point.epoch:
+        if there is not None:
             point = point.together(there)
         return replace(self, points={**self.points, point.at: point})
 

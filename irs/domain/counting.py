@@ -64,7 +64,9 @@ def tally(known: Mapping[str, Counted], reports: Iterable[Report], *, since: dat
     total, born = Gain(), max(since, now - REMEMBERED)
     for report in reports:
         before = after.get(report.instance)
-        if before is not None and before.started_at == report.started_at and report.at <= before.at:
+        if before is not None and before.started_at == report.started_at and (
+                # An older one tells of fewer; where it tells of more, a clock was set back.
+                report.at == before.at or report.done < before.done):
             continue
         seen = Counted(started_at=report.started_at, at=report.at, done=report.done,
                        failed=report.failed, waits=report.waits, infers=report.infers)

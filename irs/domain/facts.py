@@ -121,8 +121,8 @@ class Facts:
                       **dict.fromkeys(paid, now)}
         gain = Gain() if paused else gain
         self._recent.append((now, gain))
-        while self._recent[0][0] <= now - WINDOW:
-            self._recent.popleft()
+        while not now - WINDOW < self._recent[0][0] <= now:
+            self._recent.popleft()  # too old, or of a clock that was set back since
         self._oldest = self._arrivals.oldest(now, left=seen.left, visible=seen.visible,
                                              hidden=seen.in_flight + seen.delayed)
         self._doings = seen.doings

@@ -154,7 +154,11 @@ def fold(known: Known, reports: Sequence[Report], *, backlog: int, now: datetime
     then = now - timedelta(seconds=late.seconds)
     ahead = sum(workers[r.instance].rate * min(max((then - r.at).total_seconds(), 0.0), AHEAD)
                 for r in reports if r.running)
-    done = round((late.finished(then.timestamp()) if late.seconds else finished) + ahead)
+    sure = late.finished(then.timestamp()) if late.seconds else finished
+    if not backlog:
+        # Nothing is under way: what came and went between two counts the next reports will tell.
+        ahead = min(ahead, max(0.0, known.arrived - known.lost - sure))
+    done = round(sure + ahead)
     boots, billed = _boots(known, reports, lives or {})
     over, never = known.over.told(known.probably_finished - done, now)
     known = replace(known, over=over, lost=known.lost + never)
@@ -179,10 +183,12 @@ def _follow(before: _Seen | None, report: Report, since: datetime) -> tuple[_See
         rate = gained / spent if spent > 0 else 0.0
         return _Seen(started_at=report.started_at, at=report.at, done=report.done, rate=rate,
                      ready=report.ready_at is not None), gained
-    if report.at <= before.at:
+    if report.at == before.at:
         return before, 0
     gained = max(0, report.done - before.done)
-    rate = gained / (report.at - before.at).total_seconds()
+    spent = (report.at - before.at).total_seconds()
+    # S3 gives no older report after a newer one: it was the worker's clock that was set back.
+    rate = gained / spent if spent > 0 else before.rate
     return replace(before, at=report.at, done=max(before.done, report.done), rate=rate,
                    ready=report.ready_at is not None), gained
 
@@ -191,7 +197,7 @@ def _service(known: Known, reports: Sequence[Report], now: datetime) -> float | 
     """The mean of what fresh reports say that are new, eased into what was known."""
     told = [r.service_seconds for r in reports
             if r.service_seconds is not None and r.fresh(now)
-            and (r.instance not in known.workers or known.workers[r.instance].at < r.at)]
+            and (r.instance not in known.workers or known.workers[r.instance].at != r.at)]
     if not told:
         return known.service_seconds
     newest = statistics.fmean(told)

@@ -27,6 +27,13 @@ class Consumer(consumer.Consumer):
     readers of events.
     """
 
+    class Blueprint(consumer.Consumer.Blueprint):
+        """Celery's steps, one of them ours."""
+
+        default_steps = tuple(
+            "irs.worker.remote:Control" if step == "celery.worker.consumer.control:Control" else step
+            for step in consumer.Consumer.Blueprint.default_steps)
+
     def __init__(self, *args: Any, worker_options: Any = None, **given: Any) -> None:
         told = load().task_events
         options = {**(worker_options or {}), "without_mingle": True, "without_gossip": True,

@@ -115,13 +115,12 @@ class Metrics:
 
         self.registry.register(Read(read))
 
-    def taken(self, receives: int, waited: float) -> None:
-        """A message is here, ``waited`` seconds after its sending."""
+    def taken(self, receives: int, waited: float | None) -> None:
+        """A message is here, ``waited`` seconds after its sending; None: nobody knows."""
         if receives > 1:
             self._redelivered.inc()
-        else:
-            # SQS's clock and ours: what they disagree on is no wait.
-            self._waits.observe(max(0.0, waited))
+        elif waited is not None:
+            self._waits.observe(waited)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

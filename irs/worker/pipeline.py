@@ -83,10 +83,10 @@ class Pipeline:
         self._models.close()
         self.announced()
 
-    def taken(self, receives: int, sent_ms: int) -> None:
-        """A job's message is here for the ``receives``-th time; it was sent at ``sent_ms`` (Unix time)."""
+    def taken(self, receives: int, waited: float | None) -> None:
+        """A job's message is here for the ``receives``-th time, ``waited`` seconds after its sending."""
         if self.metrics:
-            self.metrics.taken(receives, time.time() - sent_ms / 1000)
+            self.metrics.taken(receives, waited)
 
     def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
         """Store and announce the job's result, and return it.

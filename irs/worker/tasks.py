@@ -48,6 +48,7 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> str:
     unlink(request)
     receives = int(request.get(RECEIVES_HEADER) or 1)
     sent = int(request.get(SENT_HEADER) or 0)
+    # SQS's clock and ours: what they disagree on is no wait.
     waited = max(0.0, time.time() - sent / 1000) if sent else None
     try:
         job = Job.from_message(*args, **kwargs)
@@ -55,7 +56,7 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> str:
         # Not sent by us, or by another version: the dead-letter queue shows it to a person.
         _log.warning("job.malformed", id=request.id, why=str(exc)[:200])
         raise Reject(str(exc), requeue=False) from None
-    pipeline.current().taken(receives, sent)
+    pipeline.current().taken(receives, waited)
     with log.about(id=job.id), traced.processing(job, request, receives) as span:
         try:
             result = patience.outlast(job.id, lambda: pipeline.current().classify(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,16 +19,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from irs.aws import clients, provision
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
-from irs.domain import keys, tasks
+from irs.domain import canary, keys, tasks
 from irs.domain.jobs import Result
+from irs.local.emulator import bind
 from irs.results.store import ResultStore
 from irs.settings import Settings
 from irs.testing import proxy as proxying
 from irs.worker import hearing
+from tests.collector import collecting
 from tests.integration.conftest import Process, environment, until
 
 pytestmark = pytest.mark.integration
@@ -152,6 +156,21 @@ def test_remote_control_names_the_worker(make_bench: Callable[..., Bench]) -> No
     report = bench.celery("report")
     assert report.returncode == 0
     assert "irs.broker.transport:Transport" in report.stdout
+
+
+def test_a_worker_without_the_rights_for_remote_control_works(
+        make_bench: Callable[..., Bench], cloud: Any) -> None:
+    bench = make_bench()
+    with proxying.Proxy(cloud.endpoint) as between:
+        between.add(proxying.Rule(service="sns",
+                                  action=proxying.Answer(403, proxying.ErrorCode.DENIED)))
+        worker = bench.worker(IRS_AWS_ENDPOINT_URL=between.endpoint, IRS_TASK_EVENTS="true")
+        ids = bench.send(3)
+        until(lambda: bench.all_done(ids), 20, "done without remote control")
+        until(bench.empty, 10, "nothing left")
+        assert worker.stop() == 0
+    assert worker.output.count("worker.no_remote_control") == 1
+    assert "Traceback" not in worker.output
 
 
 def test_purge_empties_the_task_queue(make_bench: Callable[..., Bench]) -> None:
@@ -322,6 +341,53 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(make_bench: Callabl
     assert bench.input.depth().in_flight == 1
     bench.hold.unlink()
     assert until(lambda: bench.done(job_id), 10).attempts == 1
+
+
+def test_with_all_that_watches_on_nothing_is_lost_and_the_end_is_in_time(
+        make_bench: Callable[..., Bench]) -> None:
+    """Events, traces, metrics and a canary at once, and a scrape that goes on while the worker drains."""
+    bench = make_bench(max_batch=8)
+    ids = bench.send(120)
+    with bind(0) as free:
+        port = free.getsockname()[1]
+    scraped: list[dict[str, float]] = []
+    with collecting() as collector:
+        worker = bench.worker(
+            IRS_TASK_EVENTS="true", IRS_TRACES=collector.url, IRS_WORKER_METRICS_PORT=str(port),
+            IRS_CANARY_MODEL="resnet18", IRS_CANARY_SHARE="0.5")
+        until(lambda: bench.all_done(ids), 60, "all done")
+        bench.hold.touch()
+        late = bench.send(20)
+        until(lambda: bench.input.depth().in_flight, 20, "more of them begun")
+        worker.popen.terminate()
+        until(lambda: worker.said("worker.draining"), 10, "draining")
+        scraped.append(scrape(port))
+        bench.hold.unlink()
+        assert worker.popen.wait(20) == 0
+        kinds = {span.name.split()[0] for span in collector.spans}
+        traced = {s.attributes["irs.job.id"] for s in collector.spans if s.name.startswith("process ")}
+    assert {"process", "irs.decode", "irs.infer"} <= kinds
+    assert traced <= {*ids, *late}
+    assert len(traced) > len(ids) / 2, "spans that are dropped where many wait are few"
+    results = [bench.done(job_id) for job_id in ids]
+    assert {r.model.canary for r in results} == {True, False}
+    assert [r.model.canary for r in results] == [canary.takes(r.id, share=0.5, attempt=1) for r in results]
+    assert scraped[0]["irs_worker_images_total"] == scraped[0]["irs_worker_queue_wait_seconds_count"] - \
+        scraped[0]["irs_worker_running_images"] == len(ids)
+    depth = bench.input.depth()
+    begun = sum(bench.done(job_id) is not None for job_id in late)
+    assert (depth.in_flight, depth.visible) == (0, len(late) - begun)
+    assert "Traceback" not in worker.output
+
+
+def scrape(port: int) -> dict[str, float]:
+    """A worker's figures by name, those of all labels together."""
+    found: dict[str, float] = {}
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        for family in text_string_to_metric_families(answer.read().decode()):
+            for sample in family.samples:
+                found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
 
 
 # -- faults ------------------------------------------------------------------------------------

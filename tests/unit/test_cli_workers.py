@@ -83,6 +83,26 @@ def service(server: Server) -> Service:
     return found
 
 
+def older() -> dict[str, Any]:
+    """What the first version's web tier says."""
+    return {"at": NOW.isoformat(), "queue": {"visible": 3, "in_flight": 1, "delayed": 0},
+            "fleet": {"at": NOW.isoformat(), "age_seconds": 1.0, "pending": 1, "running": 2, "stopped": 0,
+                      "draining": 0, "min": 0, "max": 19},
+            "process": stats()["process"], "cost": {"dollars_per_hour": 0.1, "instance_price": 0.1}}
+
+
+# -- an older service -------------------------------------------------------------------------
+def test_an_older_service_is_shown_as_far_as_it_tells(server: Server, service: Service) -> None:
+    assert "1 pending, 2 running" in wording.line(older(), {})
+    console = Console(width=100, file=io.StringIO())
+    console.print(screen(Seen(url="u", stats=older(), answered=NOW), now=NOW, width=100, height=30))
+    assert "1 pending, 2 running of 19" in console.file.getvalue()
+    service.stats = (200, {}, older())
+    shown = server.irs("workers")
+    assert (shown.exit_code, shown.stdout) == (cli.CANNOT, "")
+    assert "does not tell of instances" in shown.stderr
+
+
 # -- workers ----------------------------------------------------------------------------------
 def test_workers(server: Server, service: Service) -> None:
     shown = server.irs("workers")

@@ -20,6 +20,8 @@ from celery.backends.base import BaseBackend
 from celery.concurrency import thread
 from celery.events import EventDispatcher, EventReceiver
 from celery.worker import consumer, request
+from celery.worker import pidbox as worker_pidbox
+from celery.worker.consumer import control as worker_control
 from kombu import pidbox
 from kombu.transport import SQS
 
@@ -33,6 +35,7 @@ from irs.broker.transport import Transport
 from irs.results.backend import ResultBackend
 from irs.worker.consumer import Consumer
 from irs.worker.pool import TaskPool
+from irs.worker.remote import Box, Control
 from irs.worker.request import Request
 
 ROOT = Path(__file__).parents[3]
@@ -55,6 +58,9 @@ ORIGINALS: dict[str, str] = {
     "celery.worker.consumer.consumer.Consumer.on_invalid_task": "9893e7a4eee33a33",
     "celery.worker.consumer.consumer.Consumer.on_unknown_message": "213bd3ee55cb5ca6",
     "celery.worker.consumer.consumer.Consumer.on_unknown_task": "35e6cbe564947a25",
+    "celery.worker.consumer.control.Control.__init__": "35676395acaf937f",
+    "celery.worker.pidbox.Pidbox.on_stop": "54385d55c2079928",
+    "celery.worker.pidbox.Pidbox.start": "94ac3a69cb479ebf",
     "celery.worker.request.Request.__init__": "efdf47149cde3635",
     "celery.worker.request.Request.info": "3c2e986f6780d19e",
     "celery.worker.request.Request.revoked": "5132788b1bc86f26",
@@ -102,7 +108,7 @@ PAIRS = ((Channel, SQS.Channel), (ControlChannel, SQS.Channel), (AskingChannel, 
          (QoS, SQS.QoS), (Transport, SQS.Transport), (Consumer, consumer.Consumer),
          (TaskPool, thread.TaskPool), (ResultBackend, BaseBackend), (Request, request.Request),
          (Dispatcher, EventDispatcher), (Receiver, EventReceiver), (Events, app_events.Events),
-         (Mailbox, pidbox.Mailbox))
+         (Mailbox, pidbox.Mailbox), (Box, worker_pidbox.Pidbox), (Control, worker_control.Control))
 
 
 def digest(original: Any) -> str:
@@ -119,7 +125,7 @@ def overrides() -> list[tuple[str, str, Any]]:
             base = next((base for base in theirs.__mro__[:-1] if name in vars(base)), None)
             original = vars(base)[name] if base else None
             if inspect.isfunction(original) or hasattr(original, "fget") or hasattr(original, "func"):
-                label = f"{base.__module__}.{base.__qualname__}.{name}"
+                label = f"{base.__module__}.{base.__name__}.{name}"
                 found.append((f"{ours.__name__}.{name}", label, original))
     return found
 

@@ -80,6 +80,12 @@ def test_a_successor_adds_to_the_minute_that_its_predecessor_began() -> None:
     assert [d.text for d in after.over(before).decisions] == ["a", "b"]
 
 
+def test_a_minute_that_the_clock_passes_twice_is_both() -> None:
+    (point,) = hour([Point(at=START, epoch=1, looks=20, images=5),
+                     Point(at=START, epoch=1, looks=3, images=7)]).points.values()
+    assert (point.images, point.looks) == (12, 23)
+
+
 def test_an_hour_stays_small() -> None:
     full = hour([Point(at=minute(n), **dict.fromkeys(COUNTS, 1234), **dict.fromkeys(MEANS, 12.345),
                        oldest_seconds=123.4, dead=12, wait_p50=1.23, wait_p95=12.3, infer_p50=0.0123,

@@ -60,6 +60,11 @@ def test_one_that_vanishes_and_comes_back_is_no_new_one() -> None:
         5, 0, 2, 0]
 
 
+def test_a_worker_whose_clock_is_set_back_is_heard_at_once() -> None:
+    assert [g.images for g in gains([report(when=900, done=5)], [report(when=12, done=8)],
+                                    [report(when=22, done=9)])] == [5, 3, 1]
+
+
 def test_a_successor_goes_on_with_the_numbers_and_begins_the_histograms_anew() -> None:
     seen, _ = counting.tally({}, [report(when=5, done=5, waits=(5,))], since=START, now=at(5))
     known = counting.from_json(json.loads(json.dumps(counting.as_json(seen))))

@@ -139,6 +139,15 @@ def test_a_clock_that_is_set_back_counts_nothing_twice() -> None:
     assert kept.told()["today"]["instance_seconds"] <= 60
 
 
+def test_a_clock_that_is_set_back_leaves_no_latency_of_the_future() -> None:
+    kept = facts()
+    kept.look(look(600, done=1))
+    kept.look(look(610, done=10))
+    assert kept.told()["latency"]["wait_p50"] is not None
+    kept.look(look(0))
+    assert kept.told()["latency"]["wait_p50"] is None
+
+
 @pytest.mark.parametrize("change", [
     {"since": None}, {"until": "2026-01-01T12:00:00"}, {"workers": 5}, {"today": {}}, {"dead": "x"},
     {"decisions": [{}]}, {"minute": {"at": "now"}}, {"minute": 5},

@@ -90,6 +90,19 @@ def test_only_the_work_of_the_last_minutes_is_kept() -> None:
     assert LAGS[-1] > module.SETTLED
 
 
+@pytest.mark.parametrize("shown", [0, 40, 170, 300])
+@pytest.mark.parametrize("apart", [60, 100, 300])
+def test_a_burst_that_the_counts_hardly_show_is_no_lag(shown: int, apart: int) -> None:
+    """300 images are done in 4 s: the exact counts show ``shown`` of them once, and then none."""
+    lag = Lag()
+    for now in range(0, 1200, 3):
+        since = now % apart
+        lag = learn(lag, now, shown if since < 3 and now >= apart else 0,
+                    [Work(start=now - since - 1, end=now, count=300)] if 3 <= since < 6 and now > apart
+                    else [])
+        assert lag.seconds == 0.0, f"after {now} s"
+
+
 @pytest.mark.parametrize("true", [10, 20, 45])
 @pytest.mark.parametrize("noise", [0.1, 0.3])
 def test_noise_hides_a_lag_but_makes_none_up(true: float, noise: float) -> None:

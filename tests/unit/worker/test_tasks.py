@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,13 +26,13 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Job, int, str | None]] = []
-        self.taken_at: list[tuple[int, int]] = []
+        self.waits: list[tuple[int, float | None]] = []
         self.error: Exception | None = None
         #: raised by the next calls, one each
         self.errors: list[Exception] = []
 
-    def taken(self, receives: int, sent_ms: int) -> None:
-        self.taken_at.append((receives, sent_ms))
+    def taken(self, receives: int, waited: float | None) -> None:
+        self.waits.append((receives, waited))
 
     def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
         self.asked.append((job, attempt, reply_to))
@@ -79,7 +80,7 @@ def test_arguments_reach_the_pipeline_with_the_count_of_receives(around: Pipelin
     assert task.run(*args, **kwargs) == "failed", "monitors see no more"
     ((job, attempt, reply_to),) = around.asked
     assert (job.id, job.key, job.image, attempt, reply_to) == (JOB, f"{JOB}/a.jpg", "a.jpg", 3, "q-web-1")
-    assert around.taken_at == [(3, 1_764_000_000_000)]
+    assert around.waits == [(3, pytest.approx(time.time() - 1_764_000_000, abs=5))]
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [
@@ -122,6 +123,8 @@ def test_how_long_a_message_waited_is_counted_once_it_has_its_result(
     task.request.update({SENT_HEADER: 0})
     task.run(*GOOD[0], **GOOD[1])
     assert (sum(meter.tally.waits), meter.tally.waits[0]) == (2, 1)
+    # The metrics are told the same.
+    assert [waited for _, waited in around.waits] == [12.0, 12.0, 0.0, None]
 
 
 def test_a_postponed_job_keeps_its_message(around: Pipeline, task: Any) -> None:
