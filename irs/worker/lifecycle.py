@@ -90,6 +90,7 @@ def _on_ready(sender: Any, **_: Any) -> None:
         signal.signal(number, drain.on_signal)
     _log.info("worker.ready", version=__version__, instance=identity.instance(), queue=load().input_queue)
     reporter = report.start(drain, load())
+    drain.heartbeat.ready()
     threading.Thread(target=Watch(drain, reporter).run, name="lifecycle", daemon=True).start()
 
 
@@ -106,6 +107,7 @@ class Drain:
     """Ends a Celery consumer gently. `begin` may be called from any thread, many times."""
 
     def __init__(self, consumer: Any) -> None:
+        self.heartbeat = Heartbeat(load().heartbeat_file)
         self._consumer = consumer
         self._channel: Any = None
         self._began = 0.0
@@ -138,6 +140,7 @@ class Drain:
                 return
             self._began = time.monotonic()
         patience.hurry.set()
+        self.heartbeat.stopping()
         _log.info("worker.draining", why=why, running=len(worker_state.reserved_requests))
         self._consumer.hub.call_soon(self._cancel)
 
@@ -182,7 +185,6 @@ class Watch:
         self._reporter = reporter
         self._settings = load()
         self._hearing = Hearing()
-        self._heartbeat = Heartbeat(self._settings.heartbeat_file)
         self._leaving: Leaving | None = None
         self._ended = False
 
@@ -194,7 +196,7 @@ class Watch:
                 # No drain: what is in flight cannot be settled either, and comes back by itself.
                 _log.critical("worker.deaf", silent=round(self._hearing.silence))
                 os._exit(hearing.EXIT)
-            self._heartbeat.beat()
+            self._drain.heartbeat.beat(heard=not self._hearing.silence)
             try:
                 self._look()
             except errors.CloudError as exc:

@@ -254,7 +254,7 @@ def test_a_fault_of_the_metadata_service_does_not_end_the_watch(
 def test_a_worker_beats_until_it_drains(
         world: World, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     looker, drain = watch(world, monkeypatch, idle=0, patience=None)
-    looker._heartbeat = Heartbeat(tmp_path / "beat")
+    drain.heartbeat = Heartbeat(tmp_path / "beat")
     machine.notice = '{"action": "terminate"}'  # the first look ends it
     looker.run()
     assert drain.began
