@@ -2,8 +2,8 @@
 
 MiniStack is started through this module rather than by its own command because it then
 listens on a socket that we have bound (127.0.0.1 alone, no race for the port), fills the
-gaps that `irs.local.ec2` and `irs.local.longpoll` name, saves while it runs, and never
-touches a Docker daemon.
+gaps that `irs.local.ec2`, `irs.local.amis` and `irs.local.longpoll` name, saves while it
+runs, and never touches a Docker daemon.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from irs.errors import SettingsError, Unreachable
-from irs.local import children, ec2, longpoll, permissions
+from irs.local import amis, children, ec2, longpoll, permissions
 from irs.local.autosave import Autosave
 from irs.local.children import Child
 
@@ -192,6 +192,7 @@ async def _serve(fd: int, *, strict: bool) -> None:
     from ministack.services import sqs as ministack_sqs
 
     ec2.complete(ministack_ec2)
+    amis.complete(ministack_ec2)
     longpoll.complete(ministack_sqs)
     if strict:
         from ministack.core import iam_actions, iam_evaluator
