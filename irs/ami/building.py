@@ -182,20 +182,26 @@ class Building:
 
     # -- the end, whatever it was ----------------------------------------------------------------
     def _end(self) -> None:
-        """Leave nothing that runs; what cannot be ended is named."""
-        if not self._whole:
-            self._safely("the image", self._drop_image)
-        self._safely("the machine", self._end_machine)
-        self._safely("the turn", self._turn.give_back)
-
-    def _safely(self, what: str, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except errors.CloudError as exc:
-            self._say(f"could not end {what} of build {self._order.build}: {exc}; the next build does, "
-                      "or `irs ami prune --yes`")
+        """Leave nothing that runs; what cannot be ended is named. Ctrl-C waits until it is done."""
+        interrupted: KeyboardInterrupt | None = None
+        for what, act in (("the image", self._drop_image), ("the machine", self._end_machine),
+                          ("the turn", self._turn.give_back)):
+            for _ in range(2):
+                try:
+                    act()
+                except errors.CloudError as exc:
+                    self._say(f"could not end {what} of build {self._order.build}: {exc}; the next build "
+                              "does, or `irs ami prune --yes`")
+                except KeyboardInterrupt as exc:
+                    interrupted = exc
+                    continue
+                break
+        if interrupted is not None:
+            raise interrupted
 
     def _drop_image(self) -> None:
+        if self._whole:
+            return
         for image in self._images.images():
             if image.name.endswith(f"-{self._order.build}"):
                 self._images.remove(image)
