@@ -20,20 +20,22 @@ import yaml
 from click.testing import CliRunner
 
 import irs
-from irs import cli
+from irs import cli, errors
 from irs import settings as settings_module
 from irs.ami import ordering, turn
 from irs.ami.building import BuildFailed
 from irs.ami.document import PLACE
 from irs.ami.ordering import Machine, Wish
 from irs.ami.turn import Taken
-from irs.aws import presign, provision
+from irs.aws import clients, presign, provision
 from irs.aws.fleet import Fleet
 from irs.aws.machine_images import MachineImages
 from irs.aws.objects import Objects
 from irs.settings import Settings
 from irs.testing.proxy import LoseReply, Proxy, Rule
 from tests.conftest import Cloud
+from tests.integration import stackkit
+from tests.integration.stackkit import Stack
 from tests.processes import ROOT, environment, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -393,6 +395,41 @@ def test_a_wish_that_cannot_be_met_is_one_line_and_no_machine(
     assert (done.exit_code, len(done.output.strip().splitlines())) == (2, 1), done.output
     assert why in done.output
     nothing_left(settings)
+
+
+def test_the_builder_s_policy_is_enough_and_allows_nothing_that_is_not_called(
+        strict: str, model_dir: Path) -> None:
+    """deploy/ami-build.yaml, on an emulator that enforces it."""
+    owner = stackkit.root(strict, cluster="ami", output_bucket="ami-out", input_bucket="ami-in")
+    provision.ensure(owner)
+    stack = Stack(strict, "ami-policy", path=ROOT / "deploy" / "ami-build.yaml", Bucket="ami-out")
+    called: set[str] = set()
+    found = Host(owner, telling(state="done", step="selftest"))
+    try:
+        with stack.person("AmiBuild", strict) as who:
+            person = who.model_copy(update={
+                "cluster": "ami", "output_bucket": "ami-out", "input_bucket": "ami-in",
+                "model_dir": model_dir})
+            for service in ("ec2", "ssm"):
+                clients.client(person, service).meta.events.register(
+                    "before-call", lambda model, **_: called.add(
+                        f"{model.service_model.service_name}:{model.name}"))
+            image = make(person)
+            with pytest.raises(errors.NotFound):
+                MachineImages(person).base("/aws/service/none")
+            with pytest.raises(errors.CloudError):
+                MachineImages(person).console("i-00000000000000000")
+            with pytest.raises(errors.AccessDenied):
+                Objects(person, "ami-out").put("fleet/x", b"")
+            assert ordering.clearing(person, keep=0).images == (image,)
+            ordering.clear(person, ordering.clearing(person, keep=0))
+            nothing_left(person)
+    finally:
+        found.close()
+    # RunInstances and CreateImage tag what they make; S3's calls go by another client.
+    told = stackkit.actions(stack.policy("AmiBuild"))
+    assert {a for a in told if not a.startswith("s3:")} - {"ec2:CreateTags"} == called
+    stack.delete()
 
 
 def test_addresses_are_for_one_object_and_end(settings: Settings) -> None:
