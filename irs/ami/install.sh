@@ -85,7 +85,7 @@ units() {
 	[ -z "$root" ] || return 0
 	systemctl daemon-reload
 	systemctl enable irs-boot.service irs-worker.service irs-web.service irs-scaler.service
-	systemd-analyze verify /etc/systemd/system/irs-*.service
+	systemd-analyze verify --recursive-errors=no /etc/systemd/system/irs-*.service
 }
 
 # Of what is installed, and not of what is around: without torch, queue and bucket.
