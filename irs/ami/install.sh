@@ -60,13 +60,13 @@ packages() {
 }
 
 release() {
-	"$python" -m venv "$irs"
 	if [ -n "$wheel_url" ]; then
 		fetch "$wheel_url" "$here/$wheel_name" "$wheel_sha256"
 		wanted="irs[worker] @ file://$here/$wheel_name"
 	else
 		wanted="irs[worker]==$release"
 	fi
+	"$python" -m venv "$irs"
 	"$irs/bin/python" -m pip install --disable-pip-version-check --no-input --no-cache-dir "$wanted"
 }
 

@@ -64,7 +64,7 @@ class Stage:
         Raises `errors.SettingsError`, `errors.ModelError` and `errors.CloudError`.
         """
         if named is None:
-            graph = exported.require(self._settings).path
+            graph = _exported(self._settings)
             name, sums = graph.stem, graph.with_suffix(".sha256").read_text("utf-8")
 
             def address(suffix: str) -> str:
@@ -106,6 +106,14 @@ class Stage:
     def _key(self, name: str) -> str:
         self._keys.append(f"{self._prefix}/{name}")
         return self._keys[-1]
+
+
+def _exported(settings: Settings) -> Path:
+    try:
+        return exported.require(settings).path
+    except errors.ModelError as exc:
+        raise errors.ModelError(
+            f"{exc}: `irs model export` makes it, or name one in S3 by --model") from exc
 
 
 def _check(name: str, sums: str) -> None:

@@ -12,6 +12,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,13 @@ def nothing_left(settings: Settings, images: int = 0) -> None:
 
 
 def make(settings: Settings, said: list[str] | None = None, minutes: int = 30) -> Any:
-    pause = threading.Event()
     return ordering.make(settings, Wish(release="0.1.0"), Machine(base=BASE, minutes=minutes),
-                         (said if said is not None else []).append, sleep=lambda _: pause.wait(0.02))
+                         (said if said is not None else []).append, sleep=shortly)
+
+
+def shortly(_seconds: float) -> None:
+    """Between two looks, in place of seconds."""
+    threading.Event().wait(0.02)
 
 
 # -- the real thing ------------------------------------------------------------------------------
@@ -221,7 +226,7 @@ def test_a_wheel_of_another_digest_is_not_installed(settings: Settings, host: Ca
     with pytest.raises(BuildFailed, match=r"the machine failed at release:\n(?s:.*)FAILED"):
         ordering.make(
             settings, Wish(release=f"s3://{settings.output_bucket}/releases/irs-0.1.0-py3-none-any.whl",
-                           sha256="0" * 64), Machine(base=BASE), print)
+                           sha256="0" * 64), Machine(base=BASE), print, sleep=shortly)
     nothing_left(settings)
 
 
@@ -421,6 +426,9 @@ def test_the_builder_s_policy_is_enough_and_allows_nothing_that_is_not_called(
                 MachineImages(person).console("i-00000000000000000")
             with pytest.raises(errors.AccessDenied):
                 Objects(person, "ami-out").put("fleet/x", b"")
+            theirs = clients.client(owner, "ec2").register_image(Name="somebody's")["ImageId"]
+            with pytest.raises(errors.AccessDenied):
+                MachineImages(person).remove(replace(image, id=theirs))
             assert ordering.clearing(person, keep=0).images == (image,)
             ordering.clear(person, ordering.clearing(person, keep=0))
             nothing_left(person)
@@ -430,6 +438,39 @@ def test_the_builder_s_policy_is_enough_and_allows_nothing_that_is_not_called(
     told = stackkit.actions(stack.policy("AmiBuild"))
     assert {a for a in told if not a.startswith("s3:")} - {"ec2:CreateTags"} == called
     stack.delete()
+
+
+@pytest.mark.parametrize("model_in_s3", [False, True])
+def test_a_stock_image_is_told_all_that_it_needs(
+        settings: Settings, tmp_path: Path, model_dir: Path, model_in_s3: bool) -> None:
+    (tmp_path / ".env").write_text("# mine\nIRS_CLUSTER=blue\n")
+    [sums] = model_dir.glob("*.sha256")
+    words = ["ami", "cloud-init", "--role", "web", "--settings", str(tmp_path / ".env"),
+             "--release", "0.1.0"]
+    if model_in_s3:
+        for suffix in (".onnx", ".json", ".sha256"):
+            Objects(settings, settings.output_bucket).put(
+                f"models/{sums.stem}{suffix}", sums.with_suffix(suffix).read_bytes())
+        words += ["--model", f"s3://{settings.output_bucket}/models/{sums.name}"]
+    document = yaml.safe_load(run(settings, *words))
+    files = {f["path"]: f["content"] for f in document["write_files"]}
+    assert (files["/etc/irs/role"], files["/etc/irs/settings"]) == ("web\n", "IRS_CLUSTER=blue\n")
+    told = planned(files)
+    assert (told["release"], told["for_image"]) == ("0.1.0", "no")
+    assert (told["minutes"], told["report_url"]) == ("", "")
+    assert (told["model"], told["model_name"]) == ("efficientnet_lite0", sums.stem)
+    for suffix in ("onnx", "json"):
+        with urllib.request.urlopen(told[f"model_{suffix}"], timeout=10) as answer:
+            assert answer.read() == sums.with_suffix(f".{suffix}").read_bytes()
+
+
+def test_a_model_that_is_not_exported_is_one_line_and_no_machine(settings: Settings) -> None:
+    done = CliRunner(env=environment(settings, IRS_MODEL="resnet18")).invoke(
+        cli.cli, ["ami", "build", "--base", BASE, "--release", "0.1.0"], prog_name="irs")
+    assert (done.exit_code, len(done.output.strip().splitlines())) == (2, 1), done.output
+    assert "no usable export of resnet18" in done.output
+    assert "`irs model export` makes it" in done.output
+    nothing_left(settings)
 
 
 def test_addresses_are_for_one_object_and_end(settings: Settings) -> None:
