@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Every recipe line execs what it runs, so that make's child is the thing itself: a signal
-# sent to make reaches it, and no shell in between dies in its place.
+# Every recipe line execs what it runs, so that make's child is the thing itself: Ctrl-C, which a
+# terminal sends to both, and SIGTERM, which make hands on, reach it, and no shell in between dies
+# in its place. SIGINT sent to make alone waits: make leaves that one to the terminal.
 READY = @command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; name one: make PYTHON=python3.12 $@" >&2; exit 2; }; \
 	exec $(PYTHON) scripts/bootstrap.py
 

@@ -24,8 +24,8 @@ def main() -> int:
         return 2
     # Not through `celery worker`: its command line is a fifth of a start's imports.
     worker = app.Worker(hostname=f"worker@{identity.instance()}", loglevel=settings.load().log_level,
-                        # Celery's banner is many lines, none of them JSON.
-                        quiet=settings.load().log_format == "json")
+                        # Celery's banner is many lines, none of them an event.
+                        quiet=True)
     gc.freeze()
     gc.enable()
     worker.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 from celery import Celery
 
@@ -15,6 +16,9 @@ except errors.SettingsError as exc:
     # Celery's own commands have nobody else to say it in one line.
     sys.stderr.write(f"irs: {exc}\n")
     sys.exit(2)
+
+# `celery events` has two options of the name -d, and click says so, twice: no user can mend it.
+warnings.filterwarnings("ignore", r"The parameter -d is used more than once", UserWarning, r"click\.")
 
 # By name: only who sends events, or asks workers, imports these.
 app = Celery("irs", events="irs.broker.events:Events", control="irs.broker.mailbox:Control")

@@ -101,7 +101,7 @@ def check_cloud(loaded: Settings) -> Iterator[Check]:
         yield _asked(f"source bucket {bucket}", functools.partial(_readable, loaded, bucket),
                      "correct IRS_SOURCE_BUCKETS, or allow s3:ListBucket and s3:GetObject there")
     if loaded.remote_control:
-        yield _asked("remote control", lambda: f"SNS answers, {probe.topics(loaded)} topics",
+        yield _asked("remote control", lambda: f"SNS answers, topics: {probe.topics(loaded)}",
                      "allow sns:ListTopics (docs/operations.md), or set IRS_REMOTE_CONTROL=false")
     yield _asked("instances", lambda: _fleet(loaded), "allow ec2:DescribeInstances")
 

@@ -86,7 +86,7 @@ class Unauthorized(Refused):
 
 
 class Forbidden(Refused):
-    """The key is right, and the request comes from another site's page."""
+    """The request comes from another site's page, or nobody may do this here."""
 
     status = 403
     code = "forbidden"

@@ -24,10 +24,17 @@ from PIL import Image  # noqa: E402 - the path comes first
 from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
 
 from irs import settings as settings_module  # noqa: E402
+from irs.audit.sweep import failure  # noqa: E402
 from irs.aws import provision  # noqa: E402
+from irs.aws.objects import Objects  # noqa: E402
+from irs.aws.queues import Queue  # noqa: E402
 from irs.local.emulator import Emulator  # noqa: E402
 from irs.model import export, exported  # noqa: E402
+from irs.results.store import ResultStore  # noqa: E402
+from irs.settings import Settings  # noqa: E402
+from tests.browser import dashkit  # noqa: E402
 from tests.processes import Service, Web  # noqa: E402
+from tests.unit.audit import auditkit  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 #: Width and height in CSS pixels, and of how many each is made.
@@ -54,6 +61,10 @@ class Shot:
     path: str
     #: what is done on the page before the picture is taken
     prepare: Callable[[Page], None] = lambda page: None
+    #: what is done before it is opened
+    before: Callable[[Page], object] = lambda page: None
+    #: the whole page, not only what the window has room for
+    whole: bool = False
 
 
 def photographs() -> list[dict[str, Any]]:
@@ -82,8 +93,35 @@ def recognised(page: Page) -> None:
     }""")
 
 
+def live(page: Page) -> None:
+    """The dashboard with its charts, and each picture that it shows."""
+    page.wait_for_function("""() => {
+        const pictures = [...document.querySelectorAll('.letter img')];
+        pictures.forEach((one) => { one.loading = 'eager'; });
+        return document.querySelectorAll('.chart canvas').length === 6 && pictures.length
+            && pictures.every((one) => one.complete);
+    }""")
+
+
+def buried(chosen: Settings) -> None:
+    """Dead letters: photographs of which no worker came to an end, and a file that is none."""
+    inputs, dead = Objects(chosen, chosen.input_bucket), Queue(chosen, chosen.dead_letter_queue)
+    files = {file["name"]: file["buffer"] for file in photographs()}
+    for name, data in (*list(files.items())[:3], ("half.jpg", b"\xff\xd8\xff" + bytes(200))):
+        letter = auditkit.job(name)
+        inputs.put(letter.key, data)
+        dead.send(auditkit.message(letter))
+        ResultStore(chosen).write(failure(letter, chosen.max_receive_count))
+
+
+def fleet(page: Page) -> None:
+    """A day of a fleet's life, which a fresh service does not have; the rest of the page is real."""
+    dashkit.answered(page, lambda: dashkit.stats(queue={**dashkit.stats()["queue"], "dead": 4}))
+
+
 #: What `make shots` takes.
 SHOTS = (
+    Shot(name="dashboard", path="/dashboard", prepare=live, before=fleet, whole=True),
     Shot(name="page-empty", path="/"),
     Shot(name="page", path="/", prepare=recognised),
 )
@@ -102,6 +140,7 @@ def service() -> Iterator[Web]:
         if exported.find(chosen) is None:
             export.in_subprocess(chosen)
         provision.ensure(chosen)
+        buried(chosen)
         running = Service(chosen, directory, stack)
         web = running.web()
         running.worker()
@@ -115,10 +154,11 @@ def take(browser: Browser, web: Web, shot: Shot) -> None:
             context = browser.new_context(color_scheme=scheme, reduced_motion="reduce", **options)
             try:
                 page = context.new_page()
+                shot.before(page)
                 page.goto(web.url + shot.path)
                 page.evaluate(USUAL_PORT)
                 shot.prepare(page)
-                picture = Image.open(io.BytesIO(page.screenshot()))
+                picture = Image.open(io.BytesIO(page.screenshot(full_page=shot.whole)))
             finally:
                 context.close()
             target = IMAGES / f"{shot.name}-{size}-{scheme}.png"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import heapq
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +18,8 @@ from irs.domain.tasks import CLASSIFY
 #: Seconds for which a letter that is looked at is hidden from others that look: for the
 #: first ones, and for so many more one second each.
 HOLD, PER_SECOND = 30, 50
+#: Letters that one search for the newest goes through, some 4 kB each while it lasts.
+LOOKED = 2_000
 
 _log = log.get("audit")
 
@@ -77,6 +82,35 @@ def peek(queue: DeadLetters, letters: int) -> Iterator[Letter]:
             yield from map(read, new)
     finally:
         _release(queue, list(held.values()))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """What a look at the dead letters found."""
+
+    #: newest first
+    letters: tuple[Letter, ...] = ()
+    #: how many there are, about
+    there: int = 0
+    #: whether there may be newer ones that were not looked at
+    partial: bool = False
+
+
+def newest(queue: DeadLetters, most: int, *, looked: int = LOOKED) -> Look:
+    """The newest ``most`` letters, by when their messages were sent first.
+
+    SQS has no order: every letter is looked at, up to ``looked`` of them. Raises
+    `errors.CloudError`; a queue that does not exist holds none.
+    """
+    try:
+        depth = queue.depth()
+    except errors.NotFound:
+        return Look()
+    there = depth.visible + depth.in_flight
+    with contextlib.closing(peek(queue, min(there, looked))) as found:
+        met = list(itertools.islice(found, looked))
+    return Look(letters=tuple(heapq.nlargest(most, met, key=lambda letter: letter.message.sent_ms)),
+                there=max(there, len(met)), partial=len(met) == looked)
 
 
 def _release(queue: DeadLetters, receipts: list[str]) -> None:

@@ -30,6 +30,8 @@ _log = log.get("audit")
 @dataclass(kw_only=True, slots=True)
 class _Entry:
     open: requeue.Open
+    #: when it came, on the table's clock
+    since: float
     #: None: adopted by its id alone
     job: Job | None
     #: known to be lost, and could not be sent again so far
@@ -53,6 +55,12 @@ class Pending:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest job came, on the table's clock; None: there is none."""
+        with self._lock:
+            return next((entry.since for entry in self._entries.values()), None)
 
     @property
     def lost(self) -> int:
@@ -92,8 +100,8 @@ class Pending:
         with self._lock:
             if job_id in self._entries:
                 return
-            self._entries[job_id] = _Entry(
-                open=requeue.Open(id=job_id, sent=self._clock()), job=job)
+            now = self._clock()
+            self._entries[job_id] = _Entry(open=requeue.Open(id=job_id, sent=now), since=now, job=job)
             if len(self._entries) > self._limit:
                 self._entries.popitem(last=False)
                 self.forgotten += 1

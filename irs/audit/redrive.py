@@ -8,8 +8,10 @@ harm. While it is handled it is hidden from the sweep, which would write the fai
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +19,9 @@ from irs import errors, log
 from irs.audit import letters
 from irs.audit.letters import DeadLetters, Letter
 from irs.domain.jobs import Result, Status
+
+#: Seconds for which a letter that was named, and that another look hides, is waited for.
+PATIENCE = 5.0
 
 _log = log.get("audit")
 
@@ -81,6 +86,30 @@ def redrive(dead: DeadLetters, work: Work, results: Results,
                 yield Driven(id=letter.message.id, fate=Fate.FOREIGN)
         elif only is None or letter.job.id in only:
             yield _one(letter, letter.job.id, dead, work, results)
+
+
+def named(dead: DeadLetters, work: Work, results: Results, ids: Collection[str], *,
+          patience: float = PATIENCE,
+          clock: Callable[[], float] = time.monotonic) -> Iterator[Driven]:
+    """The same for these jobs, each of which has a fate in the end.
+
+    A letter is hidden while another looks at it, and then not found: as long as the queue says
+    that some are hidden, they are looked for again, up to ``patience`` seconds.
+    """
+    missing, until = set(ids), clock() + patience
+    while True:
+        hidden = dead.depth().in_flight
+        with contextlib.closing(redrive(dead, work, results, frozenset(missing))) as found:
+            for item in found:
+                missing.discard(item.id)
+                yield item
+                if not missing:
+                    return
+        # A look may have begun or ended meanwhile.
+        if clock() >= until or not (hidden or dead.depth().in_flight):
+            break
+    for job_id in sorted(missing):
+        yield Driven(id=job_id, fate=Fate.ABSENT)
 
 
 def _one(letter: Letter, job_id: str, dead: DeadLetters, work: Work, results: Results) -> Driven:

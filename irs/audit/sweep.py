@@ -63,6 +63,8 @@ class Sweep:
         self._announce = announce
         self._receives = receives
         self._clock = clock
+        #: messages that there were at the last look; None: before the first
+        self.there: int | None = None
         #: letters that the last look found
         self.letters = 0
         #: failures written so far
@@ -72,7 +74,7 @@ class Sweep:
     def look(self) -> Found | None:
         """One call while there is nothing new; None then."""
         depth = self._dead.depth()
-        there = depth.visible + depth.in_flight
+        there = self.there = depth.visible + depth.in_flight
         rested = self._clock() - self._looked >= AGAIN + self.letters
         if there == 0 or (there == self.letters and not rested):
             self.letters = min(self.letters, there)

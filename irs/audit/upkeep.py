@@ -43,6 +43,10 @@ class Counts:
     #: jobs sent again, and failures written for dead letters, so far
     requeued: int = 0
     dead_letters: int = 0
+    #: `time.monotonic` of when the oldest job without a result was accepted; None: there is none
+    oldest: float | None = None
+    #: messages in the dead-letter queue at the last look; None: it was not looked at so far
+    letters: int | None = None
     #: jobs that are looked after no more for want of room, so far
     forgotten: int = 0
 
@@ -65,6 +69,7 @@ class Upkeep:
         """So far."""
         return Counts(pending=len(self.pending), lost=self.pending.lost,
                       requeued=self.pending.requeued, forgotten=self.pending.forgotten,
+                      oldest=self.pending.oldest, letters=self._ports[2].there if self._ports else None,
                       dead_letters=self._ports[2].named if self._ports else 0)
 
     def start(self) -> None:

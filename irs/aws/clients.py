@@ -14,6 +14,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
 from irs import errors
+from irs.aws import calls
 from irs.aws.faults import NO_CREDENTIALS
 from irs.settings import Settings
 
@@ -55,7 +56,7 @@ def client(settings: Settings, service: str, *, read_timeout: float = READ_TIMEO
     ``read_timeout`` is in seconds; a long poll needs its wait and some seconds more.
     """
     with _lock:  # creating clients from one session is not thread-safe
-        return session(settings).client(
+        made = session(settings).client(
             service,
             endpoint_url=settings.aws_endpoint_url,
             config=Config(
@@ -67,6 +68,8 @@ def client(settings: Settings, service: str, *, read_timeout: float = READ_TIMEO
                 s3={"addressing_style": "path"} if settings.aws_endpoint_url else {},
             ),
         )
+    calls.watch(made)
+    return made
 
 
 @functools.lru_cache(maxsize=8)

@@ -59,6 +59,10 @@ class Metadata:
         """``i-0abc…``."""
         return self.get("meta-data/instance-id")
 
+    def local_ipv4(self) -> str:
+        """The address that others of the same network reach it at."""
+        return self.get("meta-data/local-ipv4")
+
     def user_data(self) -> str:
         """The text given at launch; empty where there is none."""
         try:

@@ -86,10 +86,10 @@ def build(*, release: str, sha256: str | None, model: str | None, bucket: str | 
               default=".env", show_default=True, help="IRS_NAME=value lines for the machine.")
 def cloud_init(*, release: str, sha256: str | None, model: str | None, bucket: str | None, role: str,
                file: Path) -> None:
-    """Print user data that makes a stock image a machine of IRS at its first boot.
+    """Print user data for a stock image.
 
-    What it fetches from S3 is good for a week. The scaler launches with user data of its own:
-    for its instances build an image.
+    It makes a machine of IRS of it, at the first boot. What it fetches from S3 is good for a
+    week. The scaler launches with user data of its own: for its instances build an image.
     """
     from irs import log, settings
     from irs.ami import ordering

@@ -119,15 +119,12 @@ def redrive(ids: tuple[str, ...], everything: bool, as_json: bool) -> None:
     from irs.aws.queues import Queue
     from irs.results.store import ResultStore
 
-    failed, seen = 0, set()
-    for item in redriving.redrive(Queue(loaded, loaded.dead_letter_queue),
-                                  Queue(loaded, loaded.input_queue), ResultStore(loaded), only):
+    ports = (Queue(loaded, loaded.dead_letter_queue), Queue(loaded, loaded.input_queue),
+             ResultStore(loaded))
+    failed = 0
+    for item in redriving.named(*ports, only) if only else redriving.redrive(*ports, None):
         failed += not item.ok
-        seen.add(item.id)
         _tell(item, as_json)
-    for job_id in sorted((only or set()) - seen):
-        failed += 1
-        _tell(redriving.Driven(id=job_id, fate=redriving.Fate.ABSENT), as_json)
     raise SystemExit(FAILED if failed else 0)
 
 

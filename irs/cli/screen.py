@@ -1,4 +1,4 @@
-"""`irs status --watch`: one screen, made anew from what was last seen. Imported by that verb alone."""
+"""`irs status`: one screen, made anew from what was last seen. Imported by that verb alone."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ _CELLS = {"booting": ("◌", "o", "yellow"), "idle": ("□", "_", "cyan"), "busy
 _NO_SCALER = 60.0
 #: Lines that are there besides decisions.
 _FIXED = 13
+#: Of both at most so many, where nobody watches.
+_INSTANCES, _DECISIONS = 20, 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +53,21 @@ def screen(seen: Seen, *, now: datetime, width: int, height: int, unicode: bool 
     return Group(_head(seen, now, width), rows)
 
 
+def lines(seen: Seen, said: str) -> Iterator[str]:
+    """The same once, for whoever reads it on: no styles, no bars, nothing left out of a line.
+
+    ``said``: whether the service is ready, in its own words.
+    """
+    rows = [("Service", f"{seen.url}: {said}"),
+            *((name, told.plain) for name, told in _rows(seen, 2 * _INSTANCES, unicode=False)),
+            *(("Decisions", f"{_clock(decision['at'])}  {decision['text']}")
+              for decision in (seen.history.get("decisions") or ())[:_DECISIONS])]
+    last = ""
+    for name, told in rows:
+        yield f"{'' if name == last else name:<12}  {told}".rstrip()
+        last = name
+
+
 def _head(seen: Seen, now: datetime, width: int) -> RenderableType:
     head = Text.from_markup(f"[bold]irs[/] {escape(seen.url)}  {now:%H:%M:%S} UTC  [dim]q ends[/]",
                             overflow="ellipsis")
@@ -68,7 +85,7 @@ def _head(seen: Seen, now: datetime, width: int) -> RenderableType:
     return Group(*lines)
 
 
-def _rows(seen: Seen, room: int, *, unicode: bool) -> Iterator[tuple[str, RenderableType]]:
+def _rows(seen: Seen, room: int, *, unicode: bool) -> Iterator[tuple[str, Text]]:
     stats = seen.stats
     if not stats:
         return
@@ -91,8 +108,7 @@ def _rows(seen: Seen, room: int, *, unicode: bool) -> Iterator[tuple[str, Render
                                f"{web['pending_jobs']} jobs pending   {web['lost_jobs']} lost")
 
 
-def _fleet(fleet: Mapping[str, Any] | None, room: int, *, unicode: bool) -> Iterator[
-        tuple[str, RenderableType]]:
+def _fleet(fleet: Mapping[str, Any] | None, room: int, *, unicode: bool) -> Iterator[tuple[str, Text]]:
     if fleet is None:
         yield "Fleet", Text("no scaler runs", style="bold red")
         return
@@ -109,7 +125,7 @@ def _fleet(fleet: Mapping[str, Any] | None, room: int, *, unicode: bool) -> Iter
 
 
 def _paces(history: Mapping[str, Any], stats: Mapping[str, Any], room: int, *,
-           unicode: bool) -> Iterator[tuple[str, RenderableType]]:
+           unicode: bool) -> Iterator[tuple[str, Text]]:
     web, last = stats.get("process"), wording.last_minute(history, stats["at"])
     told = "" if web is None else f"{web['results_per_second']:.1f} results/s through this web process"
     if last is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -35,6 +35,7 @@ def status(url: str | None, watch: bool, every: float, as_json: bool) -> None:
     from irs.client import ClientError, NotFound, Unreachable
 
     stats: Mapping[str, Any] = {}
+    history: Mapping[str, Any] = {}
     with connected(url) as client:
         try:
             ready, said = True, client.ready()
@@ -44,30 +45,16 @@ def status(url: str | None, watch: bool, every: float, as_json: bool) -> None:
             ready, said = False, str(exc)
         try:
             stats = client.stats()
+            history = {} if as_json else client.history(60)
         except NotFound:
-            said += "; it gives no statistics"
+            said += "" if stats else "; it gives no statistics"
         except ClientError as exc:
             said += f"; no statistics: {exc}"
         address = client.url
     if as_json:
         click.echo(json.dumps({"ok": ready, "url": address, "ready": said, **stats}, indent=2))
     else:
-        shown = {"service": f"{address}: {said}"} | {
-            name.replace("_", " "): ", ".join(_told(value)) or "none" for name, value in stats.items()}
-        width = max(map(len, shown))
-        for name, text in shown.items():
-            click.echo(f"{name:<{width}}  {text}")
+        from irs.cli.screen import Seen, lines
+
+        click.echo("\n".join(lines(Seen(url=address, stats=stats, history=history), said)))
     raise SystemExit(0 if ready else FAILED)
-
-
-def _told(value: object, name: str = "") -> Iterator[str]:
-    """``visible 3``, ``in flight 2``, …: whatever there is, for a person."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _told(inner, f"{name} {key}".replace("_", " ").strip())
-    elif isinstance(value, list):
-        yield f"{name} {len(value)}".strip()
-    else:
-        text = {None: "-", True: "yes", False: "no"}.get(value) if value is None or isinstance(
-            value, bool) else f"{value:.4g}" if isinstance(value, float) else str(value)
-        yield f"{name} {text}".strip()

@@ -18,6 +18,8 @@ from irs.domain.latency import Counts
 EVERY = 10.0
 #: Seconds after which a report says nothing about now: two were missed, and a slow write.
 FRESH = 25.0
+#: Seconds after its last report for which a worker that did not say goodbye is still looked for.
+MISSED = 300.0
 
 
 def folder(cluster: str) -> str:
@@ -58,6 +60,8 @@ class Report:
     draining: bool = False
     #: has had no work for so long that it would rather end (IRS_IDLE_SHUTDOWN)
     wants_to_leave: bool = False
+    #: where its metrics are to be had, host:port; None: nowhere
+    metrics: str | None = None
 
     def __post_init__(self) -> None:
         for moment in (self.at, self.started_at, self.ready_at):
@@ -67,6 +71,11 @@ class Report:
     def fresh(self, now: datetime) -> bool:
         """Whether it still says something about ``now``."""
         return now - self.at <= timedelta(seconds=FRESH)
+
+    def scraped(self, now: datetime) -> bool:
+        """Whether its metrics are to be asked for: it lives, or vanished and somebody should see it."""
+        return self.metrics is not None and (
+            self.fresh(now) or (not self.draining and now - self.at <= timedelta(seconds=MISSED)))
 
     def to_json(self) -> bytes:
         """One small object."""
@@ -90,7 +99,8 @@ class Report:
         except (TypeError, KeyError, AttributeError) as exc:
             raise ValueError(f"not a report: {exc!r}") from exc
         service = found.service_seconds
-        if not isinstance(found.instance, str) or min(found.done, found.failed) < 0 or (
+        if not isinstance(found.instance, str) or min(found.done, found.failed) < 0 or not (
+                found.metrics is None or isinstance(found.metrics, str)) or (
                 service is not None and not 0 < service < 86_400):
             raise ValueError("not a report: values out of range")
         return found

@@ -90,6 +90,8 @@ class Announcer:
         #: all up to this number go out at once
         self._hurry = 0
         self._thread: threading.Thread | None = None
+        #: announcements that nobody will hear, so far
+        self.lost = 0
 
     def announce(self, result: Result, reply_to: object) -> None:
         """Tell the waiting web process and everybody, soon; returns at once.
@@ -134,7 +136,7 @@ class Announcer:
             pending = self._pending.setdefault(to, deque())
             pending.append(_Item(self._posted, job_id, body, to, self._clock(), span))
             if len(pending) > MOST:
-                _lost(pending.popleft(), "too many wait for SQS")
+                self._lost(pending.popleft(), "too many wait for SQS")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
                 self._thread.start()
@@ -202,7 +204,7 @@ class Announcer:
             self._reply_queue(pack[0].to or "").send(f"[{','.join(item.body for item in pack)}]")
         except errors.CloudError as exc:
             for item in pack:
-                _lost(item, exc)
+                self._lost(item, exc)
         else:
             for item in pack:
                 item.span.end()
@@ -215,7 +217,15 @@ class Announcer:
             outcomes = [exc] * len(pack)
         for item, outcome in zip(pack, outcomes, strict=True):
             if outcome is not None:
-                _lost(item, outcome)
+                self._lost(item, outcome)
+
+    def _lost(self, item: _Item, why: object) -> None:
+        with self._changed:
+            self.lost += 1
+        item.span.fail("lost")
+        item.span.end()
+        queue = item.to or "the output queue"
+        _log.warning("announce.lost", id=item.job_id, queue=queue, why=str(why))
 
     def _reply_queue(self, name: str) -> Queue:
         known = self._reply_queues.pop(name, None) or Queue(self._settings, name)
@@ -237,13 +247,6 @@ def _packs(items: Sequence[_Item], most: int, weight: int) -> list[list[_Item]]:
         packs[-1].append(item)
         left -= size
     return packs
-
-
-def _lost(item: _Item, why: object) -> None:
-    item.span.fail("lost")
-    item.span.end()
-    queue = item.to or "the output queue"
-    _log.warning("announce.lost", id=item.job_id, queue=queue, why=str(why))
 
 
 def _ascii(data: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ boots meanwhile. `docs/scaler.md` walks through what happens when the scaler die
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -49,13 +50,13 @@ class Actuator:
     ``epoch`` names that time: with the tick and the slot it makes each launch's
     ClientToken. ``journal`` is what the last holder left. ``record`` writes this one's
     journal and raises where that cannot be known to have worked; ``held`` tells whether
-    the lease still is.
+    the lease still is. ``tally`` counts launches by outcome, and instances that never worked.
     """
 
     def __init__(self, settings: Settings, machines: Machines, *, epoch: str,
                  journal: Journal | None = None, record: Callable[[], None] = lambda: None,
-                 held: Callable[[], bool] = lambda: True) -> None:
-        journal = journal or Journal()
+                 held: Callable[[], bool] = lambda: True, tally: Counter[str] | None = None) -> None:
+        journal, tally = journal or Journal(), Counter() if tally is None else tally
         self._machines = machines
         self._settings = settings
         self._user_data = userdata.build(settings)
@@ -64,10 +65,11 @@ class Actuator:
         self._ledger = Ledger(journal.fleet)
         self._launches = Launches(
             settings, machines, self._ledger, origin=f"{settings.cluster}/{epoch}", version=self._version,
-            user_data=self._user_data, intents=journal.intents, record=record, held=held)
+            user_data=self._user_data, intents=journal.intents, record=record, held=held,
+            tally=tally)
         self._endings = Endings(machines, journal.leaving)
         self._spares = spares.Spares(settings, self._version)
-        self._stillborn = Stillborn(settings.boot_deadline)
+        self._stillborn = Stillborn(settings.boot_deadline, tally)
         self._looks = 0
         self._no_start_before: datetime | None = None
 

@@ -111,7 +111,7 @@ class Chronicler:
         try:
             depth = self._letters.depth()
         except errors.CloudError as exc:
-            self._trouble("scaler.dead_letters_unknown", exc)
+            self.trouble("scaler.dead_letters_unknown", exc)
             return None
         self._troubles.pop("scaler.dead_letters_unknown", None)
         return depth.visible + depth.in_flight  # somebody may be looking at some
@@ -153,7 +153,7 @@ class Chronicler:
                     return True
         except errors.CloudError as exc:
             page.etag = None  # nobody knows whether it is there
-            self._trouble("scaler.history_failed", exc)
+            self.trouble("scaler.history_failed", exc)
         return False
 
     def _read(self, key: str, page: _Page) -> str:
@@ -179,12 +179,12 @@ class Chronicler:
             for key in old[:SWEEP]:
                 self._shelf.delete(key)
         except errors.CloudError as exc:
-            self._trouble("scaler.history_failed", exc)
+            self.trouble("scaler.history_failed", exc)
             return
         if len(old) <= SWEEP:
             self._swept = hour
 
-    def _trouble(self, event: str, exc: errors.CloudError) -> None:
+    def trouble(self, event: str, exc: errors.CloudError) -> None:
         kind = f"{type(exc).__name__} {exc.code}"  # once, as the words tell the milliseconds as well
         (_log.debug if self._troubles.get(event) == kind else _log.warning)(
             event, error=str(exc), code=exc.code)

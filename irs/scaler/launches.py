@@ -6,6 +6,7 @@ known: the same token makes each repeat, by this process or its successor, the s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,6 +22,9 @@ from irs.settings import Settings
 #: After which an intent that nothing came of is given up; a launch that happened has long
 #: been described by then.
 INTENT_LIFE = timedelta(seconds=120)
+#: What may come of one call: an instance, one that was there, one that has ended since; no
+#: answer; a pool that has none; a refusal.
+OUTCOMES = ("launched", "there", "ended", "unanswered", "exhausted", "failed")
 
 _log = log.get("scaler")
 
@@ -37,10 +41,11 @@ class Launches:
 
     def __init__(self, settings: Settings, machines: Launcher, ledger: Ledger, *, origin: str,
                  version: str, user_data: str, intents: Iterable[Intent],
-                 record: Callable[[], None], held: Callable[[], bool]) -> None:
+                 record: Callable[[], None], held: Callable[[], bool], tally: Counter[str]) -> None:
         self._settings, self._machines, self._ledger = settings, machines, ledger
         self._origin, self._version, self._user_data = origin, version, user_data
         self._record, self._held = record, held
+        self._tally = tally
         self._for_pool: list[str] = []
         self.pools = Pools(settings)
         #: launches that may have happened
@@ -88,6 +93,7 @@ class Launches:
                     _log.warning("scaler.lease_ran_out", intents=len(self.intents))
                     return
                 outcome = self._call(intent, now)
+                self._tally[outcome] += 1
                 if outcome == "unanswered":
                     return  # throttled, or no EC2 for the moment: the rest waits as well
                 if outcome == "exhausted":

@@ -86,7 +86,8 @@ class Scaler:
 
     @property
     def totals(self) -> Mapping[str, int]:
-        """What was decided since the process began: decisions, launch, terminate."""
+        """Since the process began: what was decided (decisions, launch, terminate), what came of
+        launches (`irs.scaler.launches.OUTCOMES`), stillborn, trouble."""
         return self._teller.totals
 
     def tick(self) -> bool:
@@ -162,7 +163,7 @@ class Scaler:
         # the tokens of another life must never be met again.
         self._actuator = Actuator(
             self._settings, self._machines, epoch=f"{left.epoch}-{self._holder}", journal=left,
-            record=self._record, held=lambda: self._lease.held)
+            record=self._record, held=lambda: self._lease.held, tally=self._teller.totals)
         self._chronicler = Chronicler(self._settings.cluster, self._objects, self._letters, left=left)
         return self._actuator
 

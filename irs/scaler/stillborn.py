@@ -6,6 +6,7 @@ seconds after its boot. Launched anew each round, it would be billed for a minut
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
@@ -21,9 +22,13 @@ _log = log.get("scaler")
 
 
 class Stillborn:
-    """Not thread-safe. ``deadline``: seconds after its launch at which an instance counts as born."""
+    """Not thread-safe. ``deadline``: seconds after its launch at which an instance counts as born.
 
-    def __init__(self, deadline: float) -> None:
+    ``tally`` counts them.
+    """
+
+    def __init__(self, deadline: float, tally: Counter[str]) -> None:
+        self._tally = tally
         self._deadline = timedelta(seconds=deadline)
         self._count = 0
         self._last: datetime | None = None
@@ -39,6 +44,7 @@ class Stillborn:
             report = reports.get(entry.id)
             if (report and report.ready_at) or now - entry.launched_at > self._deadline:
                 continue
+            self._tally["stillborn"] += 1
             self._count += 1
             self._last = max(entry.launched_at, self._last or entry.launched_at)
             # One alone is bad luck: a spot instance, a broken host, a person.

@@ -32,7 +32,8 @@ class Teller:
         self._trouble: tuple[str, ...] = ()
         #: the last decision as JSON: for the journal, and whoever reads that
         self.decision: dict[str, Any] = {}
-        #: decisions, and instances that they launched and ended, since this process began
+        #: decisions, instances that they launched and ended, and times that AWS did not answer as
+        #: it should, since this process began
         self.totals: Counter[str] = Counter()
 
     def decided(self, state: State, seen: Observation, actions: Sequence[Action], *, changed: bool,
@@ -46,6 +47,7 @@ class Teller:
         """
         states = [view.state for view in seen.fleet]
         launch = sum(a.count for a in actions if isinstance(a, Launch))
+        ended = sum(len(a.ids) for a in actions if isinstance(a, Terminate))
         boot = seen.boot_seconds or self._policy.boot_seconds
         fleet = fleets.sort(seen.fleet, seen.now.timestamp(), boot)
         self.decision = {
@@ -54,8 +56,9 @@ class Teller:
             "arrived": seen.arrived, "finished": seen.finished, "done": done,
             "pending": states.count("pending"), "running": states.count("running"),
             "stopped": states.count("stopped"), "draining": sum(v.draining for v in seen.fleet),
-            "launch": launch,
-            "terminate": sum(len(a.ids) for a in actions if isinstance(a, Terminate)),
+            # Those that work or will, without the ones that are to end; and those there are to be.
+            "active": len(fleet.active), "wanted": len(fleet.active) + launch - ended,
+            "launch": launch, "terminate": ended,
             "min": self._policy.min, "max": self._policy.max,
             "count_lag": _lag(seen), "service_seconds": _short(seen.service_seconds),
             "boot_seconds": _short(seen.boot_seconds),
@@ -89,6 +92,7 @@ class Teller:
         kind = (event, type(exc).__name__, exc.code)
         record = _log.debug if kind == self._trouble else _log.warning
         record(event, error=str(exc), code=exc.code)
+        self.totals["trouble"] += 1
         self._trouble = kind
 
     def well(self) -> None:

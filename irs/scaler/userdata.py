@@ -15,7 +15,7 @@ WORKER = (
     "canary_model", "canary_weights", "canary_sha256", "canary_share", "engine",
     "max_batch", "engine_threads", "cluster", "idle_shutdown", "min_instances",
     "drain_grace", "host", "worker_metrics_port", "log_level", "log_format",
-    "traces", "trace_share",
+    "traces", "trace_share", "metrics_host",
 )
 
 

@@ -12,6 +12,13 @@ from pydantic_settings import BaseSettings
 from irs.settings.kinds import off_to_none
 
 
+class Metrics(BaseSettings):
+    """Figures of the scaler and the workers; the web tier's are where it is itself."""
+
+    #: where they are served; unset: `host`
+    metrics_host: str | None = None
+
+
 class Logs(BaseSettings):
     """One event a line."""
 

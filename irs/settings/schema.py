@@ -13,7 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from irs.settings.aws import Aws, Clockwork, Metadata
 from irs.settings.fleet import Fleet, Model
 from irs.settings.local import Local
-from irs.settings.monitoring import Logs, Traces
+from irs.settings.monitoring import Logs, Metrics, Traces
 from irs.settings.web import Web
 
 PREFIX = "IRS_"
@@ -22,7 +22,7 @@ CLOUD_ENV = Path(".irs/cloud.env")
 
 
 # pydantic reads the bases from right to left; the order of the fields is that of docs/settings.md.
-class Settings(Traces, Logs, Local, Fleet, Model, Web, Metadata, Clockwork, Aws):
+class Settings(Metrics, Traces, Logs, Local, Fleet, Model, Web, Metadata, Clockwork, Aws):
     """The service's settings; `docs/settings.md` has a heading for each."""
 
     model_config = SettingsConfigDict(

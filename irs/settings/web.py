@@ -49,6 +49,8 @@ class Web(BaseSettings):
     api_keys: SecretStr | None = None
     #: refuse to start without `api_keys`
     require_api_keys: bool = False
+    #: ``name:secret,…`` of those who may see and send back dead letters
+    operator_keys: SecretStr | None = None
     #: requests a second for each key; off: no limit
     api_rate: OptionalSeconds = None
     #: what the commands that ask the service send; unset: the first of `api_keys`
@@ -58,7 +60,7 @@ class Web(BaseSettings):
     #: networks that callbacks may go to although they are private
     callback_networks: Csv = ()
 
-    @field_validator("api_keys")
+    @field_validator("api_keys", "operator_keys")
     @classmethod
     def _sound_keys(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value is not None and apikeys.parse(value.get_secret_value()) else None

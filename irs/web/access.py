@@ -18,11 +18,14 @@ from irs import log, tracing
 from irs.domain import keys
 from irs.tracing import Span
 from irs.web.metrics import METHODS
+from irs.web.services import services
 
 #: Where a request has its own; Flask's ``g`` may be two requests', one within the other.
 _KEY = "irs.access"
-#: Routes of machines that look whether we live, and of the page's own files.
-QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/static/<path:filename>"})
+#: Routes of machines that look whether we live and how we are (the dashboard is one), and of
+#: the page's own files.
+QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/v1/targets", "/v1/stats", "/v1/stats/history",
+                   "/static/<path:filename>"})
 #: What the rules call the id that they have in them.
 _IDS = {"text": "id", "batch": "batch"}
 
@@ -63,16 +66,16 @@ class Access:
             links=[tracing.recall(one) for one in about if one])
         self.stack.enter_context(self.span.current())
 
-    def line(self, status: int) -> None:
-        """Write it."""
+    def line(self, status: int, key: str) -> None:
+        """Write it; ``key`` is the name of the API key that the request had, if any."""
         say = _log.debug if self.rule in QUIET else _log.info
         ids = dict(self.fields)
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"key": key} if key else {}
         if len(self.jobs) == 1:
             ids = {"id": next(iter(self.jobs))}
         elif self.jobs:
             # One line for all of them could be thirty pages long.
-            more = {"jobs": len(self.jobs)}
+            more["jobs"] = len(self.jobs)
             for job_id, outcome in self.jobs.items():
                 _log.info("job.answered", id=job_id, outcome=outcome)
         say("web.answered", route=self.rule, method=self.method, status=status,
@@ -118,7 +121,8 @@ def answering(job_ids: Iterable[str]) -> None:
 def finish(response: Response) -> Response:
     """The answer is made."""
     access = _mine()
-    access.line(response.status_code)
+    access.line(response.status_code, services().admission.client(
+        lambda name: request.headers.get(name, "")))
     if tracing.on():
         access.span.set({"http.response.status_code": response.status_code})
         if len(access.jobs) == 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import math
 import time
 from collections.abc import Callable
@@ -27,6 +28,10 @@ BULK = "/v1/batches"
 #: Routes that need no key: a load balancer has none, and a style sheet is no secret.
 OPEN = frozenset({"/healthz", "/readyz"})
 _STATIC = "/static/"
+#: Routes that show what others have sent, and the page that leads to them.
+LETTERS, DASHBOARD = "/v1/dead-letters", "/dashboard"
+#: What proxies add.
+_PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 #: Methods that change nothing.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: The scheme of a request that a client of AWS's has signed (SigV4), in which
@@ -46,6 +51,9 @@ class Admission:
                  clock: Callable[[], float] = time.monotonic) -> None:
         text = settings.api_keys.get_secret_value() if settings.api_keys else ""
         self._keyring = apikeys.Keyring(apikeys.parse(text))
+        text = settings.operator_keys.get_secret_value() if settings.operator_keys else ""
+        self._operators = apikeys.Keyring(apikeys.parse(text))
+        self._laptop = is_loopback(settings.host) and not self._keyring
         self._buckets = apikeys.Buckets(settings.api_rate, clock) if settings.api_rate else None
         self._max_wait = settings.max_queue_wait
         self._most, self._most_bulk = limits.request_limit(settings), limits.batch_limit(settings)
@@ -58,7 +66,9 @@ class Admission:
         Raises `errors.Unauthorized`, `errors.Forbidden`, `errors.TooMany`, or
         `errors.Overloaded`.
         """
-        if self._keyring and path not in OPEN and not path.startswith(_STATIC):
+        if is_letters(path) or (self._operators and is_operators(path)):
+            self._check_operator(method, header)
+        elif self._keyring and path not in OPEN and not path.startswith(_STATIC):
             self._check_key(method, header)
         if method == "POST" and (path in WORK or path == BULK):
             self._gate.look()
@@ -72,21 +82,57 @@ class Admission:
     def _check_key(self, method: str, header: Headers) -> None:
         key, browser = _secret(header)
         name = self._keyring.name_of(key) if key else None
-        if name is None:
+        if name is None and not (key and self._operators.name_of(key)):
             raise errors.Unauthorized(
                 "this is no API key of this service" if key else
                 "send an API key, e.g. curl -H 'Authorization: Bearer KEY'")
         # A browser sends a password that it knows with every page's forms, also another site's.
-        if browser and method not in SAFE and header("Sec-Fetch-Site") in ("cross-site", "same-site"):
-            raise errors.Forbidden("a page of another site may not do this with your key")
-        if self._buckets is not None and (seconds := self._buckets.take(name)):
+        if browser:
+            _check_page(method, header)
+        # An operator's pages ask often, and are few.
+        if name is not None and self._buckets is not None and (seconds := self._buckets.take(name)):
             raise errors.TooMany("more requests than this API key may make, try again later",
                                  retry_after=seconds)
+
+    def _check_operator(self, method: str, header: Headers) -> None:
+        if self._operators:
+            key, _ = _secret(header)
+            # 401 for a client's key too: a browser asks its user for another one.
+            if not key or self._operators.name_of(key) is None:
+                raise errors.Unauthorized(
+                    "this is no operator's key of this service" if key else
+                    "send an operator's key, e.g. curl -H 'Authorization: Bearer KEY'")
+        elif why := self.closed(header):
+            raise errors.Forbidden(why)
+        _check_page(method, header)
+        _check_origin(method, header)
+
+    def closed(self, header: Headers) -> str | None:
+        """Why nobody may see dead letters here, where no operator has a key; None: somebody may.
+
+        A laptop's service is open to whoever sits there: to requests that ask for it by its own
+        name, so that no page of another site can make its name point here, and that no proxy
+        has passed on.
+        """
+        if self._operators:
+            return None
+        if not self._laptop:
+            return ("dead letters show what others have sent: set IRS_OPERATOR_KEYS=name:secret, "
+                    "and come with that key")
+        if not is_loopback(_host(header("Host"))) or any(header(name) for name in _PROXIED):
+            return ("without IRS_OPERATOR_KEYS dead letters are shown at http://127.0.0.1 only, "
+                    "and through no proxy")
+        return None
 
     def client(self, header: Headers) -> str:
         """The name of the API key that a request came in with; empty where none is wanted."""
         secret, _ = _secret(header)
-        return (self._keyring.name_of(secret) if self._keyring and secret else None) or ""
+        if not self._keyring or not secret:
+            return ""
+        if name := self._keyring.name_of(secret):
+            return name
+        # No key's name has a slash.
+        return f"operator/{name}" if (name := self._operators.name_of(secret)) else ""
 
     def _check_queue(self) -> None:
         if self._max_wait is None:
@@ -96,6 +142,47 @@ class Admission:
             raise errors.Overloaded(
                 f"the queue is about {round(wait)} s long, try again later",
                 retry_after=min(LONGEST, math.ceil(wait - self._max_wait)))
+
+
+def is_letters(path: str) -> bool:
+    """Whether the route is one of dead letters."""
+    return path == LETTERS or path.startswith(f"{LETTERS}/")
+
+
+def is_operators(path: str) -> bool:
+    """Whether the route wants an operator's key, where there are such keys."""
+    return is_letters(path) or path == DASHBOARD
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the name is this machine's for itself."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _host(text: str) -> str:
+    """``Host``'s name without its port."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0]
+
+
+def _check_page(method: str, header: Headers) -> None:
+    """Refuse what another site's page has its visitor's browser send; raises `errors.Forbidden`."""
+    if method not in SAFE and header("Sec-Fetch-Site") in ("cross-site", "same-site"):
+        raise errors.Forbidden("a page of another site may not do this with your key")
+
+
+def _check_origin(method: str, header: Headers) -> None:
+    """The same for browsers that do not say whose page it is, as over plain HTTP none does."""
+    origin = header("Origin")
+    if (method not in SAFE and origin and not header("Sec-Fetch-Site")
+            and origin.partition("://")[2].lower() != header("Host").lower()):
+        raise errors.Forbidden("a page of another site may not do this")
 
 
 def _secret(header: Headers) -> tuple[str, bool]:

@@ -67,7 +67,7 @@ def submit() -> Response:
             with _image(document) as image:
                 (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone(),
                                                      client=client(), keyed=keyed)
-    web.metrics.seconds.observe(time.monotonic() - began)
+    web.metrics.answered([outcome.kind], began)
     return answers.with_job(_submitted(outcome), [outcome], wait)
 
 

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from irs import __version__, errors, log
+from irs.audit.letters import DeadLetters
+from irs.audit.redrive import Work
 from irs.aws.queues import Queue
 from irs.settings import Settings
 from irs.web import (
@@ -18,6 +20,7 @@ from irs.web import (
     answers,
     api,
     batches,
+    dashboard,
     direct,
     docs,
     events,
@@ -25,6 +28,7 @@ from irs.web import (
     health,
     history,
     hooks,
+    letters,
     limits,
     metrics,
     openapi,
@@ -32,11 +36,13 @@ from irs.web import (
     refusals,
     rekognition,
     stats,
+    targets,
     uploads,
 )
 from irs.web.admission import ADMITTED, REFUSAL, Admission
 from irs.web.bulk import Bulk
 from irs.web.cloud import Cloud
+from irs.web.desk import Desk
 from irs.web.dispatch import Dispatcher
 from irs.web.document import Document
 from irs.web.estimates import Estimates
@@ -46,6 +52,7 @@ from irs.web.services import KEY, Services, services
 from irs.web.sources import Sources
 from irs.web.staging import Staging
 from irs.web.streams import Streams
+from irs.web.thumbnails import Thumbnails
 from irs.web.waiting import Drain, Gate, Waiting
 
 #: No script, no style and no picture but our files, and pictures that a script of ours has made
@@ -68,13 +75,15 @@ _log = log.get("web")
 
 def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
                ready: Callable[[], None] | None = None, look: Callable[[], stats.Sight] | None = None,
-               clock: Callable[[], float] = time.monotonic, **ports: Any) -> Flask:
+               clock: Callable[[], float] = time.monotonic, dead: DeadLetters | None = None,
+               work: Work | None = None, **ports: Any) -> Flask:
     """The WSGI application. Nothing is asked of the cloud before the first request.
 
     The ports default to the real ones for ``settings``. ``depth`` gives the input queue's
     visible messages, ``ready`` raises `errors.CloudError` while the cloud cannot be used,
     ``look`` gives what ``/v1/stats`` tells of queue and fleet, ``clock`` gives seconds for waits
-    and estimates; ``ports`` are those of `irs.web.cloud.Cloud`, by their names.
+    and estimates; ``dead`` and ``work`` are the queues of a redrive; ``ports`` are those of
+    `irs.web.cloud.Cloud`, by their names.
     """
     app = Flask("irs.web")
     app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings), PROPAGATE_EXCEPTIONS=False)
@@ -83,17 +92,18 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
     app.jinja_env.globals["version"] = __version__
     cloud = Cloud(settings, **ports)
     app.extensions[KEY] = _services(
-        app, settings, clock=clock, cloud=cloud,
+        app, settings, clock=clock, cloud=cloud, desk=Desk(settings, cloud, dead=dead, work=work),
         depth=depth or functools.partial(_depth, settings),
         ready=ready or functools.partial(health.look, settings),
         look=look or functools.partial(stats.look, settings, lambda: cloud.records))
-    for module in (uploads, api, events, batches, direct, hooks, rekognition, stats, history, pages,
-                   health, metrics, openapi, docs):
+    for module in (uploads, api, events, batches, direct, hooks, rekognition, stats, history, targets,
+                   letters, pages, dashboard, health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
-    app.before_request(access.begin)
-    app.before_request(_admit)
-    app.teardown_request(access.leave)
+    for before in (access.begin, _begin, _admit):
+        app.before_request(before)
+    for after in (access.leave, _end):
+        app.teardown_request(after)
     for kind, handler in ((errors.Refused, _known), (errors.Overloaded, _known),
                           (errors.CloudError, _cloud), (HTTPException, _http), (OSError, _disk),
                           (Exception, _bug)):
@@ -102,7 +112,7 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
 
 
 def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], cloud: Cloud,
-              depth: Callable[[], int], ready: Callable[[], None],
+              desk: Desk, depth: Callable[[], int], ready: Callable[[], None],
               look: Callable[[], stats.Sight]) -> Services:
     drain = Drain(clock)
     estimates = Estimates(
@@ -117,16 +127,19 @@ def _services(app: Flask, settings: Settings, *, clock: Callable[[], float], clo
     counters = Metrics(waiting=lambda: gate.inside, streams=lambda: streams.count,
                        heard=lambda: cloud.heard, upkeep=lambda: cloud.counts,
                        bulk=lambda: bulk.counts, callbacks=lambda: cloud.calls)
-    waiting = Waiting(cloud, drain, clock)
+    waiting = Waiting(cloud, drain, clock, missed=counters.missed.inc)
     return Services(
         settings=settings, admission=Admission(settings, gate, estimates, clock), bulk=bulk,
-        cloud=cloud, document=Document(app=app, settings=settings), drain=drain,
+        cloud=cloud, desk=desk, document=Document(app=app, settings=settings), drain=drain,
         estimates=estimates, gate=gate, history=history.Shelf(settings, lambda: cloud.records),
         metrics=counters, waiting=waiting,
         dispatcher=Dispatcher(settings, cloud, waiting, estimates, counters),
         ready=Probe(ready, fresh=health.FRESH, patience=health.PATIENCE),
         sights=Probe(look, fresh=stats.FRESH, patience=health.PATIENCE),
-        sources=sources, staging=Staging(settings, cloud), streams=streams)
+        sources=sources, staging=Staging(settings, cloud), streams=streams,
+        targets=Probe(functools.partial(targets.look, settings, lambda: cloud.records),
+                      fresh=targets.FRESH, patience=targets.PATIENCE),
+        thumbnails=Thumbnails(settings))
 
 
 def _depth(settings: Settings) -> int:
@@ -146,6 +159,17 @@ def _finish(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "no-store")
         response.vary.update(("Accept", "Prefer"))
     return access.finish(response)
+
+
+def _begin() -> None:
+    g.running = services().metrics.running
+    g.running.inc()
+
+
+def _end(_exc: BaseException | None) -> None:
+    """After the last byte of the answer, and whatever came in between."""
+    if (running := g.pop("running", None)) is not None:
+        running.dec()
 
 
 def _admit() -> None:

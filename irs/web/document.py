@@ -30,6 +30,7 @@ TAGS = {
     "rekognition": "For programs that speak to Amazon Rekognition.",
     "upload": "Images in, labels out: for people, scripts and forms.",
     "service": "How the service stands.",
+    "operator": "For whoever runs the service.",
     "pages": "For people.",
 }
 #: What is told where there is no operation; the document names it all the same.

@@ -9,7 +9,7 @@ from typing import Any
 from irs import errors
 from irs.settings import Settings
 from irs.web import refusals
-from irs.web.admission import OPEN
+from irs.web.admission import OPEN, is_operators
 from irs.web.describing import PREFER, TEXT, Answer, Content, Operation, Param
 from irs.web.preferences import HTML, JSON
 from irs.web.preferences import TEXT as PLAIN
@@ -81,6 +81,8 @@ class Writer:
 
     @property
     def _keyed(self) -> bool:
+        if is_operators(self._where) and self._settings.operator_keys is not None:
+            return True
         return self._settings.api_keys is not None and self._where not in OPEN
 
     def _sentence(self, text: str) -> str:

@@ -63,7 +63,7 @@ def call() -> Response:
     ):
         image.id = _repeatable_id()
         outcome = _outcome(image, min(web.settings.client_wait, WAIT))
-    web.metrics.seconds.observe(time.monotonic() - began)
+    web.metrics.answered([outcome.kind], began)
     return _answer(outcome, wish)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from irs.web.admission import Admission
     from irs.web.bulk import Bulk
     from irs.web.cloud import Cloud
+    from irs.web.desk import Desk
     from irs.web.dispatch import Dispatcher
     from irs.web.document import Document
     from irs.web.estimates import Estimates
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from irs.web.staging import Staging
     from irs.web.stats import Sight
     from irs.web.streams import Streams
+    from irs.web.targets import Target
+    from irs.web.thumbnails import Thumbnails
     from irs.web.waiting import Drain, Gate, Waiting
 
 #: The key in ``app.extensions``.
@@ -36,6 +39,7 @@ class Services:
     admission: Admission
     bulk: Bulk
     cloud: Cloud
+    desk: Desk
     dispatcher: Dispatcher
     document: Document
     drain: Drain
@@ -51,6 +55,9 @@ class Services:
     sources: Sources
     staging: Staging
     streams: Streams
+    #: who has metrics, of the fleet; raises the same
+    targets: Probe[list[Target]]
+    thumbnails: Thumbnails
     waiting: Waiting
 
 

@@ -61,5 +61,5 @@ def upload() -> Response:
     ):
         outcomes = web.dispatcher.classify(files, wait.seconds, client_gone(), client=client())
         response = answers.of_upload(outcomes, wait)
-    web.metrics.seconds.observe(time.monotonic() - began)
+    web.metrics.answered([outcome.kind for outcome in outcomes], began)
     return response

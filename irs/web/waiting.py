@@ -115,8 +115,11 @@ class Waiting:
     """Waits for announcements, and looks at the store in case one was lost."""
 
     def __init__(self, cloud: Cloud, drain: Drain,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 clock: Callable[[], float] = time.monotonic, *,
+                 missed: Callable[[], None] = lambda: None) -> None:
+        """``missed()`` is called for each result that was found and had not been announced."""
         self._cloud = cloud
+        self._missed = missed
         self._drain = drain
         self._clock = clock
 
@@ -178,4 +181,5 @@ class Waiting:
         if result is not None and job.result is None:
             if job.number is not None:
                 _log.info("web.announcement_missed", id=job.id)
+                self._missed()
             job.waiter.resolve(result)

@@ -9,6 +9,9 @@ from irs import errors
 from irs.aws.metadata import Metadata
 from irs.settings import load
 
+#: All addresses of a machine.
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - read, not bound
+
 
 @functools.cache
 def metadata() -> Metadata:
@@ -23,6 +26,19 @@ def instance_id() -> str | None:
         return metadata().instance_id()
     except errors.CloudError:
         return None
+
+
+def address(host: str, port: int) -> str:
+    """Where others reach what listens on ``port`` of ``host``, as host:port.
+
+    What listens on all addresses is reached at the instance's own; off EC2 at the host's name.
+    """
+    if host in EVERYWHERE:
+        try:
+            host = metadata().local_ipv4()
+        except errors.CloudError:
+            host = socket.gethostname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def instance() -> str:

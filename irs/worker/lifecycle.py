@@ -70,15 +70,16 @@ def _serve(current: pipeline.Pipeline) -> None:
         return
     from irs import metrics
 
+    host = settings.metrics_host or settings.host
     try:
         port = _open.enter_context(metrics.served(
-            current.metrics.registry, settings.host, settings.worker_metrics_port or 0,
-            "IRS_WORKER_METRICS_PORT"))
+            current.metrics.registry, host, settings.worker_metrics_port or 0, "IRS_WORKER_METRICS_PORT"))
     except errors.SettingsError as exc:
         # Another worker of this host has it: no reason not to work.
         _log.warning("worker.no_metrics", why=str(exc))
     else:
-        _log.info("worker.metrics", port=port)
+        current.metrics.address = identity.address(host, port)
+        _log.info("worker.metrics", port=port, address=current.metrics.address)
 
 
 def _on_ready(sender: Any, **_: Any) -> None:
@@ -89,7 +90,8 @@ def _on_ready(sender: Any, **_: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, drain.on_signal)
     _log.info("worker.ready", version=__version__, instance=identity.instance(), queue=load().input_queue)
-    reporter = report.start(drain, load())
+    figures = pipeline.current().metrics
+    reporter = report.start(drain, load(), metrics=figures.address if figures else None)
     drain.heartbeat.ready()
     threading.Thread(target=Watch(drain, reporter).run, name="lifecycle", daemon=True).start()
 

@@ -5,18 +5,29 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from irs import metrics as shared
+from irs.aws import calls
+from irs.broker import receiver
+from irs.domain.jobs import ModelInfo, Status
+from irs.metrics import Read, known
 from irs.worker.meter import Meter
 
 #: Seconds: a small GET, a decode, a batch in the engine, a slow S3.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
+#: The same of a message in the queue: at once, a batch ahead, a boot ahead, a fleet too small.
+WAITS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+#: What labels may say.
+STAGES, REASONS = ("fetch", "decode", "infer", "store"), ("cloud", "fault", "alone")
+STATUSES = tuple(str(status) for status in Status if status.final)
 #: What a thread does, by what its name begins with. Task threads fetch and store; what is in
 #: no list of Python's is native: obstore's and the engine's own.
 WORK = (
@@ -29,24 +40,88 @@ NATIVE = "native"
 _TASKS = Path("/proc/self/task")
 
 
+class Batches(Protocol):
+    """Of `irs.worker.models.Models`, what is shown."""
+
+    @property
+    def depth(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+
+
+class Announces(Protocol):
+    """The same of `irs.results.announce.Announcer`."""
+
+    lost: int
+
+
 class Metrics:
     """One worker's; thread-safe."""
 
-    def __init__(self, meter: Meter) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self.registry.register(Processor())
+    def __init__(self, meter: Meter, heard: Callable[[], float | None] = receiver.last_success) -> None:
+        """``heard`` gives the `time.monotonic` of the last answered receive."""
+        #: where they are served, host:port; None: nowhere so far
+        self.address: str | None = None
+        self.registry = registry = shared.registry()
+        registry.register(Processor())
+        registry.register(Read(lambda: shared.cloud_calls(calls.TALLY.read(), calls.BOUNDS)))
+        registry.register(Read(lambda: known(
+            "irs_worker_queue_answered_timestamp_seconds",
+            "When the input queue last answered a receive, or the worker was too full to ask.",
+            shared.wall(heard()))))
+        self._waits = Histogram(
+            "irs_worker_queue_wait_seconds", "Of a message, from its sending to its first receive.",
+            buckets=WAITS, registry=registry)
+        self._redelivered = Counter(
+            "irs_worker_redelivered_messages_total", "Messages that had been received before.",
+            registry=registry)
         self._stages = Histogram(
             "irs_worker_stage_seconds", "Of an image, by stage; waiting for its turn is in it.", ["stage"],
-            buckets=BUCKETS, registry=self.registry)
+            buckets=BUCKETS, registry=registry)
         self._images = Counter("irs_worker_images_total", "Images with a result of this worker's.",
-                               ["status"], registry=self.registry)
+                               ["status"], registry=registry)
+        #: tries that came to nothing and are repeated
+        self.retries = Counter(
+            "irs_worker_retries_total", "Tries of an image that came to nothing and are repeated: for a "
+            "fault of the cloud, for one of its own, because it ended a worker while it ran alone.",
+            ["reason"], registry=registry)
+        #: images that run alone
+        self.suspects = Counter("irs_worker_suspects_total", "Images that ran alone, as their worker had "
+                                "ended too often.", registry=registry)
         self._batches = Histogram("irs_worker_batch_images", "Images in a call of the engine.",
-                                  buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=self.registry)
+                                  buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=registry)
         self._engine = Counter("irs_worker_engine_seconds_total", "In calls of the engine.",
-                               registry=self.registry)
+                               registry=registry)
         Gauge("irs_worker_running_images", "Images under way.",
-              registry=self.registry).set_function(lambda: meter.running)
+              registry=registry).set_function(lambda: meter.running)
+        for family, values in ((self._stages, STAGES), (self._images, STATUSES), (self.retries, REASONS)):
+            for value in values:  # a rate needs all of them from the start
+                family.labels(value)
+
+    def tell(self, models: Sequence[ModelInfo], *, engines: Batches, announcer: Announces) -> None:
+        """Show these as well; once."""
+        info = Gauge("irs_worker_model_info", "Always 1; the model is in the labels, one on trial as well.",
+                     ["model", "version", "engine", "canary"], registry=self.registry)
+        for model in models:
+            info.labels(model.name, model.version, model.engine, str(model.canary).lower()).set(1)
+        Gauge("irs_worker_waiting_images", "Images that are decoded and wait for the engine.",
+              registry=self.registry).set_function(lambda: engines.depth)
+
+        def read() -> Iterator[Metric]:
+            yield CounterMetricFamily("irs_worker_engine_failures", "Calls of the engine that failed.",
+                                      value=engines.failures)
+            yield CounterMetricFamily("irs_worker_lost_announcements", "Announcements that SQS did not "
+                                      "take; their results are stored.", value=announcer.lost)
+
+        self.registry.register(Read(read))
+
+    def taken(self, receives: int, waited: float) -> None:
+        """A message is here, ``waited`` seconds after its sending."""
+        if receives > 1:
+            self._redelivered.inc()
+        else:
+            # SQS's clock and ours: what they disagree on is no wait.
+            self._waits.observe(max(0.0, waited))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

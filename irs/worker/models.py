@@ -40,6 +40,22 @@ class Models:
         self._share = settings.canary_share
         self._fleet = serve(engine, engine.info)
         self._trial = serve(trial, replace(trial.info, canary=True)) if trial else None
+        self._all = [self._fleet, *([self._trial] if self._trial else [])]
+
+    @property
+    def infos(self) -> list[ModelInfo]:
+        """What the results may say."""
+        return [served.info for served in self._all]
+
+    @property
+    def depth(self) -> int:
+        """Images that wait for an engine."""
+        return sum(served.batcher.depth for served in self._all)
+
+    @property
+    def failures(self) -> int:
+        """Calls of the engines that failed."""
+        return sum(served.batcher.counts.failures for served in self._all)
 
     def choose(self, job_id: str, attempt: int) -> Served:
         """The model that classifies this job now; ``attempt`` counts from 1."""
@@ -49,7 +65,7 @@ class Models:
 
     def close(self) -> None:
         """Finish what is in the engines."""
-        for served in filter(None, (self._fleet, self._trial)):
+        for served in self._all:
             served.batcher.close()
 
 

@@ -69,6 +69,8 @@ class Pipeline:
                                   receives=settings.max_receive_count)
         self._announcer = Announcer(settings, crowded=lambda: backlog() >= 2 * settings.max_batch)
         self._models = Models(settings, engine, trial, on_batch=metrics.batch if metrics else None)
+        if metrics:
+            metrics.tell(self._models.infos, engines=self._models, announcer=self._announcer)
         #: `time.monotonic` of the last task that began or ended
         self.last_activity = time.monotonic()
 
@@ -80,6 +82,11 @@ class Pipeline:
         """Finish what is in the engine, and say so."""
         self._models.close()
         self.announced()
+
+    def taken(self, receives: int, sent_ms: int) -> None:
+        """A job's message is here for the ``receives``-th time; it was sent at ``sent_ms`` (Unix time)."""
+        if self.metrics:
+            self.metrics.taken(receives, time.time() - sent_ms / 1000)
 
     def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
         """Store and announce the job's result, and return it.
@@ -96,6 +103,7 @@ class Pipeline:
                 self._outcome(job, attempt, started, self._models.choose(job.id, attempt)))
         except errors.CloudError as exc:
             # Without its result stored a job is not done, however often it was tried.
+            self._again("cloud")
             _log.warning("job.postponed", id=job.id, attempt=attempt, why=str(exc))
             raise Postponed(str(exc), passing=True) from exc
         finally:
@@ -115,6 +123,8 @@ class Pipeline:
 
     def _outcome(self, job: Job, attempt: int, started: datetime, model: Served) -> Result:
         try:
+            if self.metrics and attempt >= self._suspects.since:
+                self.metrics.suspects.inc()
             with self._suspects.company(job.id, attempt):
                 info, predictions = self._predict(job, model)
         except Killer:
@@ -133,6 +143,7 @@ class Pipeline:
             # tried again, as its neighbours may be to blame, and named when it keeps on.
             expected = isinstance(exc, errors.IRSError)
             if attempt < self._settings.max_receive_count:
+                self._again("fault")
                 _log.warning("job.postponed", id=job.id, attempt=attempt, why=repr(exc),
                              exc_info=not expected)
                 raise Postponed(f"{type(exc).__name__}: {exc}") from exc
@@ -148,11 +159,16 @@ class Pipeline:
     def _stand_back(self, job: Job, attempt: int, started: datetime, model: Served) -> Result:
         """The job has ended a worker on its own: others first, and then a name for it."""
         if attempt < self._settings.max_receive_count:
+            self._again("alone")
             _log.warning("job.stands_back", id=job.id, attempt=attempt)
             raise Postponed("its worker ended while it ran alone")
         _log.error("job.gave_up", id=job.id, attempt=attempt, why="its worker ended while it ran alone")
         return self._failed(job, attempt, started, GAVE_UP, model=model, message=(
             f"could not be classified in {attempt} attempts, some of which were cut off"))
+
+    def _again(self, reason: str) -> None:
+        if self.metrics:
+            self.metrics.retries.labels(reason).inc()
 
     def _predict(self, job: Job, model: Served) -> tuple[InputInfo, tuple[Prediction, ...]]:
         with self._stage("fetch"):

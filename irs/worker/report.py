@@ -53,9 +53,14 @@ class Reporter:
 
     def __init__(self, store: Store, key: str, *, name: str, meter: Meter, drain: Ends,
                  now: Callable[[], datetime] = lambda: datetime.now(UTC),
-                 heard: Callable[[], float | None] = receiver.last_success) -> None:
-        """``heard`` gives the `time.monotonic` of the last answered receive."""
+                 heard: Callable[[], float | None] = receiver.last_success,
+                 metrics: str | None = None) -> None:
+        """``heard`` gives the `time.monotonic` of the last answered receive.
+
+        ``metrics`` is where this worker serves its metrics.
+        """
         self._heard = heard
+        self._metrics = metrics
         self._store, self._key, self._name = store, key, name
         self._meter, self._drain, self._now = meter, drain, now
         #: an idle worker that would rather end sets it
@@ -98,7 +103,7 @@ class Reporter:
             instance=self._name, at=self._now(), started_at=self._started, ready_at=self._ready,
             done=self._meter.done, running=self._meter.running,
             service_seconds=self._meter.service_seconds,
-            failed=tally.failed, waits=tally.waits, infers=tally.infers,
+            failed=tally.failed, waits=tally.waits, infers=tally.infers, metrics=self._metrics,
             draining=self._drain.began or self._stop.is_set(), wants_to_leave=self.wants_to_leave)
 
     def due(self) -> bool:
@@ -137,11 +142,11 @@ def meter() -> Meter:
     return _meters[0]
 
 
-def start(drain: Ends, settings: Settings) -> Reporter:
-    """Report from now on that this worker takes work."""
+def start(drain: Ends, settings: Settings, *, metrics: str | None = None) -> Reporter:
+    """Report from now on that this worker takes work, and serves its ``metrics`` at host:port."""
     mine = name()
     reporter = Reporter(Objects(settings, settings.output_bucket), observing.key(settings.cluster, mine),
-                        name=mine, meter=meter(), drain=drain)
+                        name=mine, meter=meter(), drain=drain, metrics=metrics)
     reporter.start()
     _reporters.append(reporter)
     return reporter

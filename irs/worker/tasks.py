@@ -55,6 +55,7 @@ def classify(self: Task, *args: Any, **kwargs: Any) -> str:
         # Not sent by us, or by another version: the dead-letter queue shows it to a person.
         _log.warning("job.malformed", id=request.id, why=str(exc)[:200])
         raise Reject(str(exc), requeue=False) from None
+    pipeline.current().taken(receives, sent)
     with log.about(id=job.id), traced.processing(job, request, receives) as span:
         try:
             result = patience.outlast(job.id, lambda: pipeline.current().classify(

@@ -28,7 +28,8 @@ PATIENCE = 30_000
 GRAVE = ("serious", "critical")
 
 
-@pytest.fixture(scope="session")
+# A file's own: while Playwright runs, no other test of this process can have an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a screen."""
     found = program("chromium", package="chromium")

@@ -80,7 +80,7 @@ def test_a_purged_queue_loses_no_job(service: Service, photos: dict[str, bytes])
     until(lambda: all(status(web, job_id)["status"] == "done" for job_id in ids), 30, "done")
     found = account(service)
     assert (found["balanced"], found["uploads"], found["done"]) == (True, 3, 3)
-    assert "irs_requeued_total 3.0" in web.call("GET", "/metrics").text
+    assert "irs_requeued_jobs_total 3.0" in web.call("GET", "/metrics").text
 
 
 def test_a_web_process_adopts_the_jobs_of_one_that_was_killed(

@@ -143,4 +143,4 @@ def test_a_folder_is_classified_and_a_killed_command_goes_on(web, worker, folder
 def test_status_says_whether_it_is_ready(web) -> None:
     shown = irs(web, "status")
     assert shown.returncode == 0
-    assert shown.stdout.splitlines()[0].startswith(f"service  {web.url}: ready")
+    assert shown.stdout.splitlines()[0] == f"Service       {web.url}: ready"

@@ -95,10 +95,11 @@ def test_of_several_files_each_has_its_line(web, worker, photos):
 
 
 def test_probes_and_nonsense(web, worker):
-    """Probes are told at debug; what is no request at all has its line, too."""
+    """What machines ask all the time is told at debug; what is no request at all has its line, too."""
     import http.client
 
-    for path in ("/healthz", "/readyz", "/metrics"):
+    often = ("/healthz", "/readyz", "/metrics", "/v1/targets", "/v1/stats", "/v1/stats/history")
+    for path in often:
         assert web.call("GET", path).status == 200
     assert web.call("GET", f"/{SECRET}?name={SECRET}").status == 404
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
@@ -108,7 +109,7 @@ def test_probes_and_nonsense(web, worker):
     until(lambda: [x for x in web.lines if x["event"] == "web.answered" and x["status"] == 400], 10)
     routes = [x["route"] for x in web.lines if x["event"] == "web.answered" and x["status"] in (400, 404)]
     assert routes[-2:] == [None, None]
-    assert not [x for x in web.lines if x.get("route") in ("/healthz", "/readyz", "/metrics")]
+    assert not [x for x in web.lines if x.get("route") in often]
 
 
 def _every_way(web: Web, photos: dict[str, bytes]) -> list[Answer]:

@@ -118,6 +118,7 @@ def test_events_are_dumped_from_a_workers_start_to_its_end(
         until(lambda what=what: dumped(dump, f"{what}: {tasks.CLASSIFY}({job_id})"), 20, what)
     assert dumped(dump, "result='done'") or dumped(dump, "result=done")
     assert "a.jpg" not in dump.output, "a user's file name in an event"
+    assert "py.warnings" not in dump.output, "a warning that no user can heed"
     # What is not fetched lives a minute; what was is not deleted, and must not come back.
     found = clients.client(bench.settings, "sqs").get_queue_attributes(
         QueueUrl=event_queues(bench)[0], AttributeNames=["All"])["Attributes"]

@@ -81,7 +81,8 @@ def test_stats_tell_of_the_real_queue_and_of_the_scalers_journal(web, service):
         return web.call("GET", "/v1/stats", headers=KEY).json
 
     # Messages of jobs that are done are deleted a little later, in batches.
-    until(lambda: told()["queue"] == {"visible": 0, "in_flight": 0, "delayed": 0}, 15)
+    empty = {"visible": 0, "in_flight": 0, "delayed": 0}
+    until(lambda: empty.items() <= told()["queue"].items(), 15)
     assert told()["fleet"] is None
     decision = {"at": "2026-11-22T21:30:00.123456+00:00", "reason": "backlog", "policy": "predictive",
                 "running": 3, "pending": 0, "stopped": 0, "draining": 0, "min": 0, "max": 19,

@@ -106,6 +106,7 @@ def fates(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                         ("SECRET_ACCESS_KEY", "x")):
         monkeypatch.setenv(f"IRS_AWS_{name}", value)
     monkeypatch.setattr(redrive, "redrive", drive)
+    monkeypatch.setattr(redrive, "named", drive)
     return seen
 
 
@@ -118,7 +119,7 @@ def test_redrive_all(fates: dict[str, Any]) -> None:
 
 
 def test_redrive_by_id_says_which_is_not_there(fates: dict[str, Any]) -> None:
-    fates["fates"] = [Driven(id=ID, fate=Fate.SENT)]
+    fates["fates"] = [Driven(id=ID, fate=Fate.SENT), Driven(id=OTHER, fate=Fate.ABSENT)]
     done = run("redrive", ID.upper(), OTHER)
     assert done.exit_code == cli.FAILED
     assert done.stderr == f"{OTHER}  not among the dead letters\n"

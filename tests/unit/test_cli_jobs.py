@@ -1,4 +1,4 @@
-"""`irs results`, `cancel`, `batch`, `status` and `completion` against a server that is told what to say."""
+"""`irs results`, `cancel`, `batch` and `completion` against a server that is told what to say."""
 
 from __future__ import annotations
 
@@ -170,32 +170,6 @@ def test_a_batch_goes_to_a_file(server: Server, pictures: list[str], tmp_path: P
     assert (shown.exit_code, json.loads(shown.stdout)["status"]) == (0, "done")
     row = json.loads(out.read_text())
     assert (row["label"], row["file"]) == ("eel", pictures[0])
-
-
-# -- status -----------------------------------------------------------------------------------
-STATS = {"queue": {"visible": 3, "in_flight": 2}, "fleet": {"running": 1, "instances": [{"id": "i-1"}]},
-         "throughput": {"images_per_second": 12.3456, "known": True}, "cost_per_hour": None}
-
-
-def test_status(server: Server) -> None:
-    server.answer = lambda method, path, name: (200, {}, STATS if path == "/v1/stats" else "ready\n")
-    shown = server.irs("status")
-    assert (shown.exit_code, shown.stdout.splitlines()) == (0, [
-        f"service        {server.url}: ready",
-        "queue          visible 3, in flight 2",
-        "fleet          running 1, instances 1",
-        "throughput     images per second 12.35, known yes",
-        "cost per hour  -"])
-    told = json.loads(server.irs("status", "--json").stdout)
-    assert (told["ok"], told["queue"]) == (True, {"visible": 3, "in_flight": 2})
-
-
-def test_status_of_a_service_that_is_not_ready_and_has_no_statistics(server: Server) -> None:
-    server.answer = lambda method, path, name: (
-        UNKNOWN if path == "/v1/stats" else (503, {}, "not ready: stopping\n"))
-    shown = server.irs("status")
-    assert (shown.exit_code, shown.stdout) == (
-        cli.FAILED, f"service  {server.url}: not ready: stopping; it gives no statistics\n")
 
 
 # -- completion -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`irs workers`, `irs queue` and `irs status --watch` against a server that is told what to say."""
+"""`irs workers`, `irs queue` and `irs status` against a server that is told what to say."""
 
 from __future__ import annotations
 
@@ -166,6 +166,44 @@ def test_bars() -> None:
     assert wording.bars([1, 0, 4, 8], 10) == "▂ ▅█"
     assert wording.bars([9, 9, 1, 8], 2) == "▂█"
     assert (wording.bars([], 5), wording.bars([0], 5), wording.bars([1], 0)) == ("", " ", "")
+
+
+# -- status -----------------------------------------------------------------------------------
+def test_status_is_the_screen_once(server: Server) -> None:
+    server.answer = lambda method, path, name: (
+        200, {}, {"/v1/stats": stats(), "/v1/stats/history": history(60, 600)}.get(path, "ready\n"))
+    shown = server.irs("status")
+    assert (shown.exit_code, shown.stdout.splitlines()) == (0, [
+        f"Service       {server.url}: ready",
+        "Queue         140 waiting   12 in flight   0 delayed   oldest 3.2 s",
+        "Dead letters  2",
+        "Fleet         # _ o # v . 1 booting, 1 idle, 2 busy, 1 draining, 1 stopped of 19",
+        "Pace          10.0 images/s in the last minute   8.2 results/s through this web process",
+        "Errors        6 of 600 in the last minute",
+        "Wait          p50 820 ms   p95 3.1 s",
+        "Model         p50 21.3 ms   p95 -",
+        "Dollars       $1.25 today of $5.00 (25%)   $0.20 an hour   $0.015 for 1,000 images",
+        "Web tier      3 of 400 clients wait   16 jobs pending   0 lost",
+        "Decisions     21:30:00  queue 140, need 5, have 2: launching 0",
+        *(f"              21:{30 - n}:00  queue 140, need 5, have 2: launching {n}" for n in range(1, 5))])
+    told = json.loads(server.irs("status", "--json").stdout)
+    assert (told["ok"], told["queue"]["visible"]) == (True, 140)
+
+
+def test_status_of_an_older_service_has_no_history(server: Server) -> None:
+    server.answer = lambda method, path, name: {
+        "/v1/stats/history": UNKNOWN, "/v1/stats": (200, {}, stats())}.get(path, (200, {}, "ready\n"))
+    shown = server.irs("status")
+    assert (shown.exit_code, shown.stdout.splitlines()[0]) == (0, f"Service       {server.url}: ready")
+    assert "Decisions" not in shown.stdout
+
+
+def test_status_of_a_service_that_is_not_ready_and_has_no_statistics(server: Server) -> None:
+    server.answer = lambda method, path, name: (
+        UNKNOWN if path == "/v1/stats" else (503, {}, "not ready: stopping\n"))
+    shown = server.irs("status")
+    assert (shown.exit_code, shown.stdout) == (
+        cli.FAILED, f"Service       {server.url}: not ready: stopping; it gives no statistics\n")
 
 
 # -- the screen -------------------------------------------------------------------------------

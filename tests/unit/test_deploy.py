@@ -21,6 +21,8 @@ MOST = 51_200
 DEFAULTS = {
     "aws_endpoint_url", "poll_wait", "max_image_bytes", "max_image_pixels", "model_sha256", "engine",
     "max_batch", "engine_threads", "drain_grace", "worker_metrics_port", "log_level",
+    "task_events", "traces", "trace_share", "metrics_host", "canary_model", "canary_weights",
+    "canary_sha256", "canary_share",
 }
 
 

@@ -77,13 +77,14 @@ def test_off_nothing_is_recorded_carried_or_kept() -> None:
     tracing.stop()
 
 
-def test_off_a_message_has_no_headers_of_ours() -> None:
+def test_off_a_message_has_no_headers_of_a_trace() -> None:
     message = Message(id="m", body="{}", receipt="r", receives=1, sent_ms=0)
 
     class Source:
         url = "u"
 
-    assert envelope.read(message, Source()).get("headers") == {"irs_receives": 1}
+    assert envelope.read(message, Source()).get("headers") == {
+        "irs_receives": 1, "irs_sent": 0}
 
 
 # -- on ---------------------------------------------------------------------------------------

@@ -34,6 +34,15 @@ from irs.web.schemas.history import (
     History,
     Minute,
 )
+from irs.web.schemas.letters import (
+    DeadLetter,
+    DeadLetters,
+    RedriveAll,
+    RedriveCounts,
+    Redriven,
+    RedriveOutcome,
+    RedriveSome,
+)
 from irs.web.schemas.sent import (
     Addresses,
     Announced,
@@ -62,6 +71,8 @@ __all__ = [
     "Below",
     "Callback",
     "CostStats",
+    "DeadLetter",
+    "DeadLetters",
     "Decided",
     "Event",
     "Failure",
@@ -84,6 +95,11 @@ __all__ = [
     "ProcessStats",
     "QueueStats",
     "Queued",
+    "RedriveAll",
+    "RedriveCounts",
+    "RedriveOutcome",
+    "RedriveSome",
+    "Redriven",
     "Result",
     "Results",
     "Stats",

@@ -69,3 +69,32 @@ def test_letters_that_cannot_be_released_are_no_error(
 
     monkeypatch.setattr(MemoryQueue, "set_visibility_batch", down)
     assert len(list(letters.peek(world.dead, 1))) == 1
+
+
+# -- the newest ----------------------------------------------------------------------------------
+def test_the_newest_come_first_and_all_are_visible_afterwards(world: World) -> None:
+    jobs = []
+    for _ in range(30):
+        jobs.append(job())
+        world.dead.send(message(jobs[-1]))
+        world.clock.advance(1)
+    found = letters.newest(world.dead, 12)
+    assert ids(list(found.letters)) == [each.id for each in reversed(jobs)][:12]
+    assert (found.there, found.partial) == (30, False)
+    assert world.dead.depth().visible == 30
+
+
+def test_of_very_many_some_are_looked_at(world: World) -> None:
+    for _ in range(30):
+        world.dead.send(message(job()))
+    found = letters.newest(world.dead, 5, looked=20)
+    assert (len(found.letters), found.there, found.partial) == (5, 30, True)
+    assert world.dead.depth().visible == 30
+
+
+def test_no_queue_has_no_letters() -> None:
+    class Gone:
+        def depth(self):
+            raise errors.NotFound("no such queue")
+
+    assert letters.newest(Gone(), 5) == letters.Look()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from irs import errors
-from irs.audit.redrive import Fate, redrive
+from irs.audit.letters import peek
+from irs.audit.redrive import Fate, named, redrive
 from irs.audit.sweep import Sweep
 from tests.unit.audit.auditkit import FOREIGN, World, done, failed, job, message
 
@@ -118,3 +119,53 @@ def test_a_fault_of_the_cloud_is_the_fate_of_one_letter(world: World, step: str)
     world.faults.fail(step, 2, errors.Unreachable("down"))
     assert sorted(run(world).values()) == [Fate.FAILED, Fate.SENT, Fate.SENT]
     assert len(world.dead.bodies()) == 1
+
+
+# -- by name -------------------------------------------------------------------------------------
+def run_named(world: World, *ids: str, patience: float = 5.0) -> dict[str, Fate]:
+    return {item.id: item.fate for item in named(
+        world.dead, world.work, world.results, ids, patience=patience, clock=world.seconds)}
+
+
+def test_each_that_is_named_has_a_fate(world: World) -> None:
+    mine, other = buried(world), job()
+    assert run_named(world, mine.id, other.id) == {mine.id: Fate.SENT, other.id: Fate.ABSENT}
+
+
+def test_a_letter_that_another_looks_at_is_waited_for(world: World) -> None:
+    mine = buried(world)
+    look = peek(world.dead, 1)
+    next(look)  # a sweep, or somebody's list: the letter is hidden
+    asked = []
+
+    class Dead:
+        name = "dead"
+        delete_batch, set_visibility_batch = world.dead.delete_batch, world.dead.set_visibility_batch
+        receive = world.dead.receive
+
+        def depth(self):
+            asked.append(1)
+            if len(asked) == 3:
+                look.close()
+            return world.dead.depth()
+
+    found = named(Dead(), world.work, world.results, [mine.id], clock=world.seconds)
+    assert [item.fate for item in found] == [Fate.SENT]
+
+
+def test_the_wait_for_a_hidden_letter_ends(world: World) -> None:
+    mine = buried(world)
+    world.dead.receive(visibility=600)
+    assert run_named(world, mine.id, patience=0.0) == {mine.id: Fate.ABSENT}
+    assert world.results.read(mine.id) == failed(mine), "what is not sent keeps its failure"
+
+
+def test_two_redrives_at_once_send_each_letter_once(world: World) -> None:
+    for _ in range(25):
+        buried(world)
+    first, second = (redrive(world.dead, world.work, world.results, None) for _ in range(2))
+    fates = [item.fate for pair in zip(first, second) for item in pair]
+    fates += [item.fate for rest in (first, second) for item in rest]
+    assert world.dead.bodies() == []
+    assert len(world.work.bodies()) == len(set(world.work.bodies())) == 25
+    assert set(fates) == {Fate.SENT}

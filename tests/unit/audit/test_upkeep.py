@@ -45,6 +45,25 @@ def test_a_purged_job_is_sent_again_within_its_clients_wait(world: World) -> Non
     assert keeping.counts.requeued == keeping.counts.pending == 1
 
 
+def test_the_dead_letters_and_the_oldest_job_are_known_without_another_call(world: World) -> None:
+    keeping = upkeep(world, world.faults.wrap(world.work), world.faults.wrap(world.dead))
+    assert (keeping.counts.letters, keeping.counts.oldest) == (None, None)
+    world.dead.send("what no worker understands")
+    keeping.turn()
+    assert keeping.counts.letters == 1
+    depths = world.faults.calls["depth"]
+    began = world.seconds()
+    keeping.pending.accepted(first := job())
+    world.clock.advance(5)
+    keeping.pending.accepted(second := job())
+    assert keeping.counts.oldest == began
+    keeping.pending.done(first.id)
+    assert keeping.counts.oldest == began + 5
+    keeping.pending.done(second.id)
+    assert keeping.counts.oldest is None
+    assert world.faults.calls["depth"] == depths
+
+
 def test_a_queue_that_is_not_there_holds_nothing(world: World) -> None:
     class Gone:
         def depth(self) -> Any:

@@ -79,6 +79,7 @@ def test_a_lost_announcement_is_not_raised_and_does_not_cost_the_other(
     queues[SETTINGS.output_queue].send_batch = _raising(error)
     tell(announcer, done(), REPLY)
     assert len(queues[REPLY].bodies()) == 1
+    assert announcer.lost == 2
 
 
 def _raising(error: Exception) -> Callable[..., Any]:

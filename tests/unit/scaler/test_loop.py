@@ -560,3 +560,22 @@ def test_a_batch_s_word_is_never_swept() -> None:
     told.says(5)
     rig.rounds(300)
     assert told.key in rig.objects.stored
+
+
+def test_what_came_of_launches_and_who_never_worked_is_counted() -> None:
+    plan = FaultPlan()
+    plan.fail("launch", 2, errors.AccessDenied("EC2: denied", code="UnauthorizedOperation"))
+    plan.fail("describe", 4, errors.Unreachable("EC2: timeout", code="ReadTimeout"))
+    rig = Rig(plan=plan, max_instances=5)
+    rig.fill(10)
+    rig.rounds(1)
+    totals, decision = rig.scaler.totals, rig.scaler.decision
+    assert (decision["active"], decision["wanted"], totals["launch"], totals["launched"]) == (0, 1, 1, 1)
+    rig.rounds(1)
+    assert (totals["launch"], totals["launched"], totals["failed"]) == (2, 1, 1)
+    rig.ec2.terminate([i.id for i in rig.ec2.actual()])
+    rig.rounds(1)
+    assert totals["stillborn"] == 1
+    assert totals["trouble"] == 0
+    rig.rounds(1)
+    assert totals["trouble"] == 1

@@ -27,8 +27,8 @@ def make() -> Iterator[Callable[..., Service]]:
     made, faults = [], []
 
     def build(**overrides: Any) -> Service:
-        ports = {name: overrides.pop(name) for name in ("clock", "sources", "sign", "callbacks")
-                 if name in overrides}
+        ports = {name: overrides.pop(name)
+                 for name in ("clock", "sources", "sign", "callbacks", "dead", "work") if name in overrides}
         # One picture serves most tests, and each is to get as far as the worker.
         settings = settings_module.build({"client_wait": 5.0, "reuse": "off", **overrides})
         objects, results = MemoryObjects(), MemoryResults()

@@ -41,6 +41,15 @@ def test_several_files_have_a_line_each(service: Service, events: list[Any]) -> 
     assert [(line["jobs"], "id" in line) for line in lines(events)] == [(2, False)]
 
 
+def test_a_key_is_told_by_its_name_and_never_itself(
+        make: Callable[..., Service], events: list[Any]) -> None:
+    service = make(api_keys="ours:a-secret-of-sixteen-letters")
+    service.client.get("/v1/stats", headers={"X-API-Key": "a-secret-of-sixteen-letters"})
+    service.client.get("/v1/stats", headers={"X-API-Key": "some-other-secret-of-theirs"})
+    assert [(line.get("key"), line["status"]) for line in lines(events)] == [("ours", 200), (None, 401)]
+    assert "secret" not in str(events)
+
+
 def test_whoever_asks_for_a_job_is_found_by_its_id(service: Service, events: list[Any]) -> None:
     service.post(("a.jpg", picture()))
     (job,) = service.sent

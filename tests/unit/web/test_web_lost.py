@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from irs import errors
@@ -76,4 +77,7 @@ def test_the_figures_are_there(service: Service) -> None:
     service.post(("a.jpg", picture()), headers={"Prefer": "wait=0"})
     text = service.client.get("/metrics").text
     assert "irs_pending_jobs 1.0" in text
-    assert "irs_requeued_total 0.0" in text
+    (since,) = [float(line.split()[1]) for line in text.splitlines()
+                if line.startswith("irs_oldest_pending_job_timestamp_seconds ")]
+    assert 0 <= time.time() - since < 60
+    assert "irs_requeued_jobs_total 0.0" in text

@@ -72,7 +72,7 @@ def test_codes_come_from_the_error_tree(tree):
     told = {code for path, item in tree["paths"].items() for method in item
             for codes in problems(tree, path, method).values() for code in codes}
     # Of what is not declared, only what belongs to keys, which this service does not want.
-    assert {kind.code for kind in errors.Refused.__subclasses__()} - told == {"unauthorized", "forbidden"}
+    assert {kind.code for kind in errors.Refused.__subclasses__()} - told == {"unauthorized"}
 
 
 def test_keys_are_told_of_where_they_are_wanted(make):

@@ -126,7 +126,8 @@ def test_metrics(service):
     service.client.open("/healthz", method="BREW")
     text = service.client.get("/metrics").text
     for line in ('irs_uploads_total{outcome="done"} 1.0', 'irs_uploads_total{outcome="refused"} 1.0',
-                 "irs_waiting_clients 0.0", "irs_upload_seconds_count 1.0",
+                 "irs_waiting_clients 0.0",
+                 'irs_upload_seconds_count{outcome="done"} 1.0', "irs_http_requests_running 1.0",
                  'irs_http_requests_total{code="200",method="POST",route="/upload"} 1.0',
                  'irs_http_requests_total{code="404",method="GET",route="unmatched"} 1.0',
                  f'irs_build_info{{version="{__version__}"}} 1.0'):

@@ -8,10 +8,12 @@ from werkzeug.datastructures import Headers
 
 from irs import errors
 from irs.web import preferences
+from irs.web import waiting as waiting_module
 from irs.web.estimates import Estimates
 from irs.web.outcomes import Outcome, Place, overall
 from irs.web.probe import Probe
 from irs.web.waiting import Drain, Gate, Pending, Waiting
+from tests.unit.web.webkit import picture
 
 
 class Clock:
@@ -222,3 +224,14 @@ def test_a_short_wait_looks_before_it_ends_however_much_is_announced(wait, look)
     cloud = Announcing(clock, every=0.2)
     Waiting(cloud, Drain(clock), clock).until([Pending("id", cloud, 7)], wait, lambda: False)
     assert cloud.looks[0] == pytest.approx(look, abs=0.1)
+
+
+def test_a_result_that_was_not_announced_is_counted(make, monkeypatch):
+    """The announcement is lost; the waiting request finds its result in the store."""
+    monkeypatch.setattr(waiting_module, "LOOK", 0.1)
+    service = make(client_wait=8)
+    service.announcing = False
+    assert service.post(("a.jpg", picture())).status_code == 200
+    text = service.client.get("/metrics").text
+    assert "irs_missed_announcements_total 1.0" in text
+    assert "irs_http_requests_running 1.0" in text, "nobody but this request"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -244,8 +245,8 @@ def test_a_cancelled_job_costs_no_inference_and_stays_cancelled(
     (finished,) = [event for event in events if event["event"] == "job.finished"]
     assert (finished["status"], finished["attempt"]) == ("cancelled", attempt)
     counted = world.metrics.registry.get_sample_value
-    assert counted("irs_worker_images_total", {"status": "failed"}) is None
-    assert counted("irs_worker_images_total", {"status": "cancelled"}) == (1 if attempt == 1 else None)
+    assert counted("irs_worker_images_total", {"status": "failed"}) == 0
+    assert counted("irs_worker_images_total", {"status": "cancelled"}) == (1 if attempt == 1 else 0)
 
 
 def test_a_job_that_is_cancelled_while_it_runs_is_cancelled(world: World) -> None:
@@ -333,3 +334,40 @@ def test_each_stage_is_timed_also_where_it_fails(world: World) -> None:
     assert read("irs_worker_batch_images_sum") == 1
     assert (read("irs_worker_engine_seconds_total") or 0) > 0
     assert read("irs_worker_running_images") == 0
+
+
+def test_what_is_tried_again_is_counted_by_its_reason(world: World) -> None:
+    def read(name: str, **labels: str) -> float | None:
+        return world.metrics.registry.get_sample_value(name, labels)
+
+    def reasons() -> list[float | None]:
+        return [read("irs_worker_retries_total", reason=reason) for reason in ("cloud", "fault", "alone")]
+
+    assert reasons() == [0, 0, 0]
+    world.faults.fail("get", 1, errors.Unreachable("down"))
+    with pytest.raises(Postponed):
+        world.pipeline.classify(world.job(png()), attempt=1, reply_to=None)
+    world.engine.error = RuntimeError("a defect")
+    job = world.job(png())
+    for attempt in range(1, LAST):
+        with pytest.raises(Postponed):
+            world.pipeline.classify(job, attempt=attempt, reply_to=None)
+    assert reasons() == [1, LAST - 1, 0]
+    assert read("irs_worker_suspects_total") == 2, "from its third receive on"
+    assert (read("irs_worker_engine_failures_total") or 0) >= LAST - 1
+    world.outputs.put(f"suspects/{job.id}", b"")  # of another worker, which has ended since
+    world.pipeline._suspects._mine.clear()
+    with pytest.raises(Postponed):
+        world.pipeline.classify(job, attempt=LAST - 1, reply_to=None)
+    assert reasons() == [1, LAST - 1, 1]
+
+
+def test_a_message_s_wait_is_counted_at_its_first_receive(world: World) -> None:
+    now = time.time()
+    world.pipeline.taken(1, round((now - 7) * 1000))
+    world.pipeline.taken(1, round((now + 5) * 1000))  # SQS's clock is ahead of ours
+    world.pipeline.taken(2, round((now - 90) * 1000))
+    read = world.metrics.registry.get_sample_value
+    assert read("irs_worker_queue_wait_seconds_count") == 2
+    assert 6.9 <= (read("irs_worker_queue_wait_seconds_sum") or 0) < 30
+    assert read("irs_worker_redelivered_messages_total") == 1

@@ -25,9 +25,13 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Job, int, str | None]] = []
+        self.taken_at: list[tuple[int, int]] = []
         self.error: Exception | None = None
         #: raised by the next calls, one each
         self.errors: list[Exception] = []
+
+    def taken(self, receives: int, sent_ms: int) -> None:
+        self.taken_at.append((receives, sent_ms))
 
     def classify(self, job: Job, *, attempt: int, reply_to: str | None) -> Result:
         self.asked.append((job, attempt, reply_to))
@@ -49,7 +53,8 @@ def around(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
 @pytest.fixture
 def task() -> Iterator[Any]:
     classify = _classify()
-    classify.push_request(id=JOB, reply_to="q-web-1", **{RECEIVES_HEADER: 3})
+    classify.push_request(id=JOB, reply_to="q-web-1", **{
+        RECEIVES_HEADER: 3, SENT_HEADER: 1_764_000_000_000})
     yield classify
     classify.pop_request()
 
@@ -74,6 +79,7 @@ def test_arguments_reach_the_pipeline_with_the_count_of_receives(around: Pipelin
     assert task.run(*args, **kwargs) == "failed", "monitors see no more"
     ((job, attempt, reply_to),) = around.asked
     assert (job.id, job.key, job.image, attempt, reply_to) == (JOB, f"{JOB}/a.jpg", "a.jpg", 3, "q-web-1")
+    assert around.taken_at == [(3, 1_764_000_000_000)]
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [

@@ -56,6 +56,14 @@ def test_it_says_how_long_ago_its_queue_answered(rig: Rig) -> None:
     assert rig.stored().heard_ago == 7
 
 
+def test_it_says_where_its_metrics_are(rig: Rig) -> None:
+    rig.reporter.write()
+    assert rig.stored().metrics is None
+    Reporter(rig.objects, KEY, name="i-1", meter=rig.meter, drain=rig.drain, now=rig.clock.now,
+             heard=lambda: None, metrics="10.0.0.7:9101").write()
+    assert rig.stored().metrics == "10.0.0.7:9101"
+
+
 def test_when_it_reports(rig: Rig) -> None:
     def due_after(seconds: float) -> bool:
         rig.clock.advance(seconds)
