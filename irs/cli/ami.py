@@ -65,12 +65,15 @@ def build(*, release: str, sha256: str | None, model: str | None, bucket: str | 
 
     loaded = settings.load()
     log.configure(level="ERROR")  # the steps say it all
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends its machine, as Ctrl-C does
-    made = ordering.make(
-        loaded, ordering.Wish(release=release, sha256=sha256, model=model, bucket=bucket),
-        ordering.Machine(base=base or ordering.BASE, type=instance_type, subnet=subnet, groups=groups,
-                         disk=disk, minutes=minutes),
-        lambda line: click.echo(line, err=True))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends its machine, as Ctrl-C does
+    try:
+        made = ordering.make(
+            loaded, ordering.Wish(release=release, sha256=sha256, model=model, bucket=bucket),
+            ordering.Machine(base=base or ordering.BASE, type=instance_type, subnet=subnet, groups=groups,
+                             disk=disk, minutes=minutes),
+            lambda line: click.echo(line, err=True))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if as_json:
         click.echo(json.dumps({"image": made.id, "name": made.name, "version": made.version,
                                "model": made.model, "base": made.base}))

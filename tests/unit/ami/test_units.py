@@ -52,10 +52,13 @@ def test_systemd_finds_nothing_wrong(units: Path, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_units_are_fenced_as_the_guide_says(units: Path, name: str) -> None:
     assert EXPOSURE, "docs/ami.md says no exposure level"
-    threshold = round(float(EXPOSURE[1]) * 10)
-    said = analyze(units, "security", "--offline=true", "--no-pager", f"--threshold={threshold}",
-                   str(units / f"{name}.service"))
-    assert f"Overall exposure level for {name}.service: {EXPOSURE[1]} " in said
+    said = analyze(units, "security", "--offline=true", "--no-pager", str(units / f"{name}.service"))
+    found = re.search(rf"Overall exposure level for {name}.service: ([\d.]+) ", said)
+    assert found, said
+    # Each version of systemd has its own scale; the guide's figure is Debian 12's.
+    if analyze(units, "--version").startswith("systemd 252"):
+        assert found[1] == EXPOSURE[1]
+    assert float(found[1]) < 2
 
 
 def test_a_drain_has_the_time_that_it_takes() -> None:
