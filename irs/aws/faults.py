@@ -33,6 +33,7 @@ _NOT_FOUND = frozenset({
     "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist",
     "InvalidInstanceID.NotFound", "InvalidAMIID.NotFound", "NoSuchEntity",
     "InvalidInstanceID.Malformed", "NotFoundException", "ResourceNotFoundException",
+    "ParameterNotFound", "InvalidSnapshot.NotFound", "InvalidAMIID.Unavailable",
 })
 _NO_BUCKET = frozenset({"NoSuchBucket"})
 _EXISTS = frozenset({

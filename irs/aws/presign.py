@@ -20,3 +20,20 @@ def put_url(settings: Settings, bucket: str, key: str, *, size: int, content_typ
             "put_object", HttpMethod="PUT", ExpiresIn=seconds,
             Params={"Bucket": bucket, "Key": key, "ContentLength": size, "ContentType": content_type})
     return url
+
+
+def get_url(settings: Settings, bucket: str, key: str, *, seconds: int) -> str:
+    """Where to GET an object for ``seconds``; raises as `put_url` does."""
+    return _url(settings, "get_object", bucket, key, seconds)
+
+
+def write_url(settings: Settings, bucket: str, key: str, *, seconds: int) -> str:
+    """Where to PUT an object, of whatever length and as often as wanted, for ``seconds``."""
+    return _url(settings, "put_object", bucket, key, seconds)
+
+
+def _url(settings: Settings, call: str, bucket: str, key: str, seconds: int) -> str:
+    with translated(f"signing for {bucket}"):
+        url: str = clients.signer(settings).generate_presigned_url(
+            call, ExpiresIn=seconds, Params={"Bucket": bucket, "Key": key})
+    return url

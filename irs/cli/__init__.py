@@ -9,6 +9,7 @@ pydantic nor torch, and a test holds it to that.
 from __future__ import annotations
 
 from irs.cli import (
+    ami,
     audit,
     batch,
     classify,
@@ -26,7 +27,7 @@ from irs.cli import (
 )
 from irs.cli.base import CANNOT, FAILED, INTERRUPTED, cli
 
-__all__ = ["CANNOT", "FAILED", "INTERRUPTED", "audit", "batch", "classify", "cli", "compare",
+__all__ = ["CANNOT", "FAILED", "INTERRUPTED", "ami", "audit", "batch", "classify", "cli", "compare",
            "completion", "drill", "health", "logs", "main", "model", "results", "simulate", "stack",
            "status", "workers"]
 

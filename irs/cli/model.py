@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
@@ -38,3 +39,27 @@ def export(force: bool, as_json: bool) -> None:
         click.echo(json.dumps({"model": loaded.model, "path": str(path), "sha256": weights.digest(path)}))
     else:
         click.echo(path)
+
+
+@model.command()
+@click.argument("photo", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@AS_JSON
+def check(photo: Path | None, as_json: bool) -> None:
+    """Classify one image on this machine.
+
+    PHOTO, or one made for the purpose; without queue, bucket or worker. An image of a machine
+    tests itself so before it is kept.
+    """
+    from irs import log, settings
+    from irs.model import check as checks
+
+    loaded = settings.load()
+    log.configure(level="ERROR")
+    engine, best = checks.run(loaded, photo.read_bytes() if photo else None)
+    if as_json:
+        click.echo(json.dumps({
+            "model": engine.info.name, "version": engine.info.version, "engine": engine.name,
+            "label": best.label, "confidence": round(best.confidence, 4)}))
+    else:
+        click.echo(f"{engine.info.name} ({engine.info.version}) by {engine.name}: "
+                   f"{best.label}, {best.confidence:.2f}")

@@ -2,8 +2,8 @@
 
 MiniStack is started through this module rather than by its own command because it then
 listens on a socket that we have bound (127.0.0.1 alone, no race for the port), fills the
-gaps that `irs.local.ec2` and `irs.local.longpoll` name, saves while it runs, and never
-touches a Docker daemon.
+gaps that `irs.local.ec2`, `irs.local.amis` and `irs.local.longpoll` name, saves while it
+runs, and never touches a Docker daemon.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from irs.errors import SettingsError, Unreachable
-from irs.local import children, ec2, longpoll, permissions
+from irs.local import amis, children, ec2, longpoll, permissions
 from irs.local.autosave import Autosave
 from irs.local.children import Child
 
 HOST = "127.0.0.1"
-SERVICES = ("sqs", "s3", "sns", "ec2", "iam", "sts")
+SERVICES = ("sqs", "s3", "sns", "ec2", "iam", "sts", "ssm")
 #: What a stack is made of besides (deploy/stack.yaml).
-STACK = ("cloudformation", "autoscaling", "elasticloadbalancing", "monitoring", "logs", "ssm")
+STACK = ("cloudformation", "autoscaling", "elasticloadbalancing", "monitoring", "logs")
 #: Those that keep state in memory; S3's bucket records, its objects are on disk already.
 SAVED = ("sqs", "sns", "ec2", "s3", "iam")
 #: Seconds: an import of MiniStack on a busy machine, with room.
@@ -192,6 +192,7 @@ async def _serve(fd: int, *, strict: bool) -> None:
     from ministack.services import sqs as ministack_sqs
 
     ec2.complete(ministack_ec2)
+    amis.complete(ministack_ec2)
     longpoll.complete(ministack_sqs)
     if strict:
         from ministack.core import iam_actions, iam_evaluator

@@ -18,6 +18,9 @@ from typing import Any
 
 #: Instances that one call names, EC2 takes 1,000, and tags of a launch.
 _MOST, _TAGS = 1_000, 50
+#: Calls about one thing: its kind, and the field that names it.
+_ONE = {"ec2:DeregisterImage": ("image", "ImageId"), "ec2:DeleteSnapshot": ("snapshot", "SnapshotId"),
+        "ec2:GetConsoleOutput": ("instance", "InstanceId")}
 _params: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("irs_ec2_params")
 _body: contextvars.ContextVar[bytes] = contextvars.ContextVar("irs_body")
 
@@ -59,7 +62,9 @@ def complete(ec2: ModuleType, tagging: ModuleType, actions: ModuleType, evaluato
         return None
 
     def tags() -> Iterator[tuple[str, list[dict[str, str]]]]:
-        return ((_arn(ec2, "instance", i), ec2._tags.get(i, [])) for i in ec2._instances)
+        return ((_arn(ec2, kind, name), ec2._tags.get(name, [])) for kind, known in (
+            ("instance", ec2._instances), ("image", ec2._images), ("snapshot", ec2._snapshots))
+            for name in known)
 
     actions._action_from_target, actions.extract_iam_action = action_from_target, extract_iam_action
     evaluator.enforce = enforce_all
@@ -67,15 +72,20 @@ def complete(ec2: ModuleType, tagging: ModuleType, actions: ModuleType, evaluato
 
 
 def _arn(ec2: ModuleType, kind: str, name: str) -> str:
-    account = "" if kind == "image" else ec2.get_account_id()
+    account = "" if kind in ("image", "snapshot") else ec2.get_account_id()
     return f"arn:aws:ec2:{ec2.get_region()}:{account}:{kind}/{name}"
 
 
 def _checks(ec2: ModuleType, action: str, resource: str) -> Sequence[_Check]:
     if action == "ec2:RunInstances":
         return list(_launch(ec2))
+    if action == "ec2:CreateImage":
+        return list(_image(ec2))
     if action in ("ec2:StartInstances", "ec2:StopInstances", "ec2:TerminateInstances"):
         return [_Check(action=action, resource=_arn(ec2, "instance", i)) for i in _named(ec2, "InstanceId")]
+    if action in _ONE:
+        kind, name = _ONE[action]
+        return [_Check(action=action, resource=_arn(ec2, kind, _said(ec2)(name)))]
     if action == "sns:Unsubscribe":
         # Held against the subscription's topic; the call has the subscription's name alone.
         resource = str(ec2._p(_params.get(), "SubscriptionArn")).rpartition(":")[0]
@@ -93,6 +103,26 @@ def _fields() -> Mapping[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _image(ec2: ModuleType) -> Iterator[_Check]:
+    """All that CreateImage needs: the instance as it is, image and snapshots as they are to be."""
+    said = _said(ec2)
+    yield _Check(action="ec2:CreateImage", resource=_arn(ec2, "instance", said("InstanceId")))
+    for kind in ("image", "snapshot"):
+        tags = _asked(said, kind)
+        yield _Check(action="ec2:CreateImage", resource=_arn(ec2, kind, "*"), keys=tags)
+        if tags:
+            yield _Check(action="ec2:CreateTags", resource=_arn(ec2, kind, "*"),
+                         keys=tags | {"ec2:CreateAction": "CreateImage"})
+
+
+def _asked(said: Callable[[str], str], kind: str) -> dict[str, str]:
+    """Tags that the call wants on a kind of thing."""
+    spec = next((n for n in (1, 2) if said(f"TagSpecification.{n}.ResourceType") == kind), None)
+    return {} if spec is None else _tags(
+        (said(f"TagSpecification.{spec}.Tag.{n}.Key"), said(f"TagSpecification.{spec}.Tag.{n}.Value"))
+        for n in range(1, _TAGS + 1))
 
 
 def _named(ec2: ModuleType, name: str) -> list[str]:

@@ -253,6 +253,7 @@ def run(settings: Settings, stop: threading.Event, *, dry_run: bool = False) -> 
             from irs.scaler import metrics  # the client library is for those who want it
 
             stack.enter_context(metrics.served(settings, scaler))
+        heartbeat.ready()
         while not stop.is_set():
             now = time.monotonic()
             if now >= due:
@@ -262,5 +263,6 @@ def run(settings: Settings, stop: threading.Event, *, dry_run: bool = False) -> 
                 scaler.keep()
             heartbeat.beat()
             stop.wait(max(0.0, min(due - time.monotonic(), RENEW)))
+        heartbeat.stopping()
     tracing.stop()
     _log.info("scaler.stopped", ticks=scaler.state.tick)

@@ -24,7 +24,10 @@ from irs import apikeys
 from irs.errors import SettingsError
 from irs.settings.schema import CLOUD_ENV, PREFIX, Settings
 
-__all__ = ["CLOUD_ENV", "PREFIX", "Settings"]
+__all__ = ["CLOUD_CONFIG", "CLOUD_ENV", "PREFIX", "Settings"]
+
+#: How user data begins that is for cloud-init.
+CLOUD_CONFIG = "#cloud-config"
 
 
 def build(values: Mapping[str, Any] | None = None) -> Settings:
@@ -96,9 +99,19 @@ def _one_line(exc: ValidationError) -> str:
 def apply_user_data(text: str) -> None:
     """Put an instance's user data (``IRS_NAME=value`` lines) into this process's environment.
 
-    Lines that are empty or begin with ``#`` are skipped; anything else raises
-    `SettingsError` and changes nothing: an instance with half its settings would serve
-    the wrong queue.
+    Raises `SettingsError` for what `lines` does, and changes nothing then: an instance with
+    half its settings would serve the wrong queue. A document for cloud-init has no settings
+    of ours.
+    """
+    if not text.startswith(CLOUD_CONFIG):
+        os.environ.update(lines(text))
+        load.cache_clear()
+
+
+def lines(text: str) -> dict[str, str]:
+    """The variables of ``IRS_NAME=value`` lines.
+
+    Lines that are empty or begin with ``#`` are skipped; anything else raises `SettingsError`.
     """
     values = {}
     for number, raw in enumerate(text.splitlines(), 1):
@@ -109,8 +122,7 @@ def apply_user_data(text: str) -> None:
         if not equals or not name.startswith(PREFIX):
             raise SettingsError(f"user data line {number} is not {PREFIX}NAME=value")
         values[name] = value
-    os.environ.update(values)
-    load.cache_clear()
+    return values
 
 
 def as_env(settings: Settings, *names: str) -> dict[str, str]:

@@ -21,12 +21,15 @@ from flask import Flask
 from waitress import wasyncore
 
 from irs import __version__, errors, log, memory
+from irs.heartbeat import Heartbeat
 from irs.settings import Settings
 from irs.web.acceptor import Acceptor
 from irs.web.services import KEY, Services
 
 #: Descriptors wanted, where the system grants them.
 FILES = 16_384
+#: Seconds between two beats of the loop, which turns once a second at least.
+BEAT = 5.0
 
 _log = log.get("web")
 
@@ -43,6 +46,9 @@ class WebServer:
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._map: dict[int, Any] = {}
+        # It has no file: `irs health web` asks.
+        self._heartbeat = Heartbeat(None)
+        self._beat_at = 0.0
         sock = _bind(settings.host, settings.port)
         _raise_file_limit()
         self._server = Acceptor(app, settings, sock, self._map)
@@ -54,9 +60,12 @@ class WebServer:
         """Serve until `stop`, then answer who waits; returns when all have been answered."""
         self._services.cloud.warm()
         _log.info("web.listening", version=__version__, url=self.url)
+        self._heartbeat.ready()
         try:
             while not self._stop.is_set():
                 self._server.turn()
+                self._beat()
+            self._heartbeat.stopping()
             self._drain()
         finally:
             self._services.cloud.close()
@@ -70,6 +79,11 @@ class WebServer:
         with contextlib.suppress(OSError, IndexError):
             self._server.pull_trigger()
 
+    def _beat(self) -> None:
+        if (now := time.monotonic()) >= self._beat_at:
+            self._beat_at = now + BEAT
+            self._heartbeat.beat()
+
     def _drain(self) -> None:
         grace = self._settings.drain_grace
         end = time.monotonic() + grace
@@ -80,6 +94,7 @@ class WebServer:
         self._server.turn_senders_away()
         while self._busy() and time.monotonic() < end and not self._hurry.is_set():
             self._server.turn()
+            self._beat()
         _log.info("web.stopped", cut_off=self._busy())
 
     def _close_listener(self) -> None:

@@ -92,6 +92,7 @@ def _on_ready(sender: Any, **_: Any) -> None:
     _log.info("worker.ready", version=__version__, instance=identity.instance(), queue=load().input_queue)
     figures = pipeline.current().metrics
     reporter = report.start(drain, load(), metrics=figures.address if figures else None)
+    drain.heartbeat.ready()
     threading.Thread(target=Watch(drain, reporter).run, name="lifecycle", daemon=True).start()
 
 
@@ -108,6 +109,7 @@ class Drain:
     """Ends a Celery consumer gently. `begin` may be called from any thread, many times."""
 
     def __init__(self, consumer: Any) -> None:
+        self.heartbeat = Heartbeat(load().heartbeat_file)
         self._consumer = consumer
         self._channel: Any = None
         self._began = 0.0
@@ -140,6 +142,7 @@ class Drain:
                 return
             self._began = time.monotonic()
         patience.hurry.set()
+        self.heartbeat.stopping()
         _log.info("worker.draining", why=why, running=len(worker_state.reserved_requests))
         self._consumer.hub.call_soon(self._cancel)
 
@@ -184,7 +187,6 @@ class Watch:
         self._reporter = reporter
         self._settings = load()
         self._hearing = Hearing()
-        self._heartbeat = Heartbeat(self._settings.heartbeat_file)
         self._leaving: Leaving | None = None
         self._ended = False
 
@@ -196,7 +198,7 @@ class Watch:
                 # No drain: what is in flight cannot be settled either, and comes back by itself.
                 _log.critical("worker.deaf", silent=round(self._hearing.silence))
                 os._exit(hearing.EXIT)
-            self._heartbeat.beat()
+            self._drain.heartbeat.beat(heard=not self._hearing.silence)
             try:
                 self._look()
             except errors.CloudError as exc:

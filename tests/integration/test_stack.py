@@ -180,8 +180,9 @@ def test_each_permission_is_for_things_that_it_can_be_for(stack: Stack, builder:
 
 
 @pytest.fixture(scope="module")
-def builder(strict: str) -> Stack:
-    return Stack(strict, "ami", path=stackkit.ROOT / "deploy" / "ami-build.yaml")
+def builder(strict: str, stack: Stack) -> Stack:
+    return Stack(strict, "ami", path=stackkit.ROOT / "deploy" / "ami-build.yaml",
+                 Bucket=stack.values()["output_bucket"])
 
 
 def test_who_builds_the_image_may_do_that_alone(builder: Stack, stack: Stack, strict: str) -> None:

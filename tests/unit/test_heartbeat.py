@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -121,3 +124,52 @@ def test_the_web_tier_is_asked(status: int, expected: int, monkeypatch: pytest.M
         server.server_close()
     code, said = health("web")
     assert (code, said.startswith(f"web: {url}/healthz does not answer:")) == (1, True)
+
+
+# -- systemd -----------------------------------------------------------------------------------
+@pytest.fixture(params=["path", "abstract"])
+def supervisor(request: pytest.FixtureRequest, tmp_path: Path,
+               monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Where systemd listens, by either kind of address."""
+    name = str(tmp_path / "notify") if request.param == "path" else f"@irs-{uuid.uuid4().hex}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(name if name[0] != "@" else "\0" + name[1:])
+        sock.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", name)
+        yield sock
+
+
+def heard(sock: socket.socket) -> list[str]:
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(sock.recv(100).decode())
+    return found
+
+
+def test_systemd_hears_the_same_beat(supervisor: socket.socket, tmp_path: Path) -> None:
+    beating = Heartbeat(tmp_path / "beat")
+    beating.ready()
+    beating.beat()
+    assert heard(supervisor) == ["READY=1", "WATCHDOG=1"]
+    (tmp_path / "beat").unlink()
+    beating.beat(heard=False)
+    assert heard(supervisor) == [], "a worker that its queue does not answer feeds no watchdog"
+    assert heartbeat.age(tmp_path / "beat") is not None, "and is alive"
+    beating.stopping()
+    assert heard(supervisor) == ["STOPPING=1"]
+
+
+def test_a_systemd_that_does_not_listen_stops_nothing(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
+    with capture_logs() as logs:
+        Heartbeat(None).beat()
+    assert [entry["event"] for entry in logs] == ["heartbeat.failed"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(str(tmp_path / "none"))
+        beating = Heartbeat(None)
+        with capture_logs() as logs:
+            while not logs:  # until its buffer is full
+                beating.beat()
+    assert [entry["event"] for entry in logs] == ["heartbeat.failed"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from irs.heartbeat import Heartbeat
 from irs.worker import lifecycle
 from irs.worker.hearing import DEAF, EXIT, STEP, Hearing
 
@@ -74,6 +75,7 @@ def test_a_deaf_worker_ends_itself_unless_it_drains(
         ear: Ear, draining: bool, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
     class Drain:
         began = False
+        heartbeat = Heartbeat(None)
 
     class Ended(Exception):
         pass

@@ -255,7 +255,7 @@ def test_a_worker_beats_until_it_drains(
         world: World, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(lifecycle, "LOOK_EVERY", 0.01)
     looker, drain = watch(world, monkeypatch, idle=0, patience=None)
-    looker._heartbeat = Heartbeat(tmp_path / "beat")
+    drain.heartbeat = Heartbeat(tmp_path / "beat")
     machine.notice = '{"action": "terminate"}'  # the first look ends it
     looker.run()
     assert drain.began

@@ -1,0 +1,146 @@
+"""Machine images of ours, against the embedded cloud and a moto server."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from irs import errors
+from irs.aws import clients, parameters
+from irs.aws.fleet import Fleet
+from irs.aws.machine_images import (
+    BASE_TAG,
+    BUILT_TAG,
+    MODEL_TAG,
+    VERSION_TAG,
+    MachineImages,
+)
+from irs.settings import Settings
+
+SIZE = 24
+
+
+@pytest.fixture(params=["embedded", "moto"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    name = {"embedded": "cloud", "moto": "moto_cloud"}[request.param]
+    settings: Settings = request.getfixturevalue(name).fresh()
+    if request.param == "moto":
+        clients.client(settings, "ec2").meta.events.register(
+            "provide-client-params.ec2.CreateImage", without_snapshots)
+    return settings
+
+
+def without_snapshots(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """moto takes no tags for the snapshots of an image."""
+    return {**params, "TagSpecifications": [
+        spec for spec in params["TagSpecifications"] if spec["ResourceType"] != "snapshot"]}
+
+
+@pytest.fixture
+def faithful(request: pytest.FixtureRequest) -> bool:
+    """Whether it knows ClientTokens, tags of snapshots, and that a name is one image's; moto does not."""
+    return bool(request.node.callspec.params["settings"] == "embedded")
+
+
+@pytest.fixture
+def ami(settings: Settings) -> str:
+    """Some image of a disk."""
+    found = clients.client(settings, "ec2").describe_images(Owners=["amazon"])["Images"]
+    return str(next(i["ImageId"] for i in found if i["RootDeviceType"] == "ebs"))
+
+
+def launch(port: MachineImages, ami: str, build: str = "") -> str:
+    return port.launch(port.base(ami), build=build or uuid.uuid4().hex, type="c7i.large", subnet=None,
+                       groups=(), size=SIZE, user_data="#cloud-config\n")
+
+
+def raw(settings: Settings, instance: str) -> dict[str, Any]:
+    found = clients.client(settings, "ec2").describe_instances(InstanceIds=[instance])
+    return found["Reservations"][0]["Instances"][0]
+
+
+def test_a_base_is_an_image_or_a_parameter_that_names_one(settings: Settings, ami: str) -> None:
+    port = MachineImages(settings)
+    base = port.base(ami)
+    assert base.id == ami
+    assert base.root.startswith("/dev/")
+    clients.client(settings, "ssm").put_parameter(
+        Name=f"/{settings.cluster}/newest", Value=ami, Type="String")
+    assert port.base(f"/{settings.cluster}/newest") == base
+    with pytest.raises(errors.NotFound):
+        port.base("/no/such/parameter")
+    with pytest.raises(errors.NotFound):
+        port.base("ami-00000000000000000")
+
+
+def test_secrets_come_decrypted(settings: Settings) -> None:
+    clients.client(settings, "ssm").put_parameter(
+        Name=f"/irs/{settings.cluster}/web", Value="IRS_API_KEYS=a:b", Type="SecureString")
+    assert parameters.text(settings, f"/irs/{settings.cluster}/web") == "IRS_API_KEYS=a:b"
+
+
+def test_a_builder_is_launched_once_is_fenced_and_ends(
+        settings: Settings, ami: str, faithful: bool) -> None:
+    port, build = MachineImages(settings), uuid.uuid4().hex
+    instance = launch(port, ami, build)
+    if faithful:
+        assert launch(port, ami, build) == instance, "the same ClientToken"
+    [found] = port.builders()
+    assert (found.id, found.build) == (instance, build)
+    told = raw(settings, instance)
+    assert "KeyName" not in told or not told["KeyName"]
+    assert "IamInstanceProfile" not in told
+    assert Fleet(settings).user_data(instance) == "#cloud-config\n"
+    assert Fleet(settings).shutdown_behavior(instance) == "terminate"
+    assert Fleet(settings).describe() == [], "it is none of the scaler's"
+    assert port.used() == {}
+    port.stop(instance)
+    assert [b.state for b in port.builders()] == ["stopped"]
+    port.terminate(instance)
+    assert port.builders() == []
+
+
+def test_an_image_is_made_listed_and_removed_with_its_snapshot(
+        settings: Settings, ami: str, faithful: bool) -> None:
+    port, other = MachineImages(settings), MachineImages(
+        settings.model_copy(update={"cluster": settings.cluster + "-other"}))
+    instance = launch(port, ami)
+    port.stop(instance)
+    built = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    tags = {VERSION_TAG: "0.1.0", MODEL_TAG: "m-0123", BASE_TAG: ami, BUILT_TAG: built.isoformat()}
+    name = f"irs-{settings.cluster}"
+    made = port.create(instance, name=name, description="d", tags=tags)
+    if faithful:
+        with pytest.raises(errors.CloudError):
+            port.create(instance, name=name, description="d", tags=tags)
+    [image] = port.images()
+    assert (image.id, image.state, image.name, image.version, image.model, image.base, image.built_at) == (
+        made, "available", name, "0.1.0", "m-0123", ami, built)
+    assert len(image.snapshots) == 1
+    assert other.images() == []
+    ec2 = clients.client(settings, "ec2")
+    [snapshot] = ec2.describe_snapshots(SnapshotIds=list(image.snapshots))["Snapshots"]
+    if faithful:
+        assert {"Key": "irs:role", "Value": "ami-build"} in snapshot["Tags"]
+    assert port.orphans() == []
+
+    ec2.deregister_image(ImageId=made)
+    assert port.images() == []
+    if faithful:
+        assert port.orphans() == list(image.snapshots), "what a build that was killed leaves"
+    port.remove(image)
+    assert port.orphans() == []
+    port.terminate(instance)
+
+
+def test_a_fleet_uses_the_image_that_it_was_made_of(settings: Settings, ami: str) -> None:
+    fleet = Fleet(settings.model_copy(update={"ami": ami}))
+    launched = fleet.launch("app-1", token="t", user_data="")
+    assert MachineImages(settings).used() == {ami: [launched.id]}
+    fleet.terminate([launched.id])
+    assert MachineImages(settings).used() == {}
+
+
