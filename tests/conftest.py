@@ -64,6 +64,9 @@ def _clean_slate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     settings_module.load.cache_clear()
     yield
     settings_module.load.cache_clear()
+    # What a test has adopted as its user data would be the next module's processes' own.
+    for name in [name for name in os.environ if name.startswith("IRS_")]:
+        del os.environ[name]
 
 
 @pytest.fixture(autouse=True)
