@@ -89,7 +89,8 @@ class Access:
 
 def begin() -> None:
     """Before the request is looked at."""
-    request.environ[_KEY] = Access()
+    request.environ[_KEY] = access = Access()
+    access.stack.enter_context(services().metrics.running.track_inprogress())
 
 
 def _mine() -> Access:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from irs import __version__, errors, log
@@ -100,10 +100,9 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
                    letters, pages, dashboard, health, metrics, openapi, docs):
         app.register_blueprint(module.blueprint)
     app.after_request(_finish)
-    for before in (access.begin, _begin, _admit):
-        app.before_request(before)
-    for after in (access.leave, _end):
-        app.teardown_request(after)
+    app.before_request(access.begin)
+    app.before_request(_admit)
+    app.teardown_request(access.leave)
     for kind, handler in ((errors.Refused, _known), (errors.Overloaded, _known),
                           (errors.CloudError, _cloud), (HTTPException, _http), (OSError, _disk),
                           (Exception, _bug)):
@@ -159,17 +158,6 @@ def _finish(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "no-store")
         response.vary.update(("Accept", "Prefer"))
     return access.finish(response)
-
-
-def _begin() -> None:
-    g.running = services().metrics.running
-    g.running.inc()
-
-
-def _end(_exc: BaseException | None) -> None:
-    """After the last byte of the answer, and whatever came in between."""
-    if (running := g.pop("running", None)) is not None:
-        running.dec()
 
 
 def _admit() -> None:
