@@ -158,7 +158,7 @@ class Facts:
                 replace(self._point, **_quantiles(self._minute))),
             "instances": [doing.as_dict() for doing in self._doings],
             "today": {"day": self._today.day, "images": self._today.images, "failed": self._today.failed,
-                      "instance_seconds": round(self._today.instance_seconds, 1)},
+                      "instance_seconds": round(self._today.instance_seconds, 4)},
             "decisions": [{"at": d.at.isoformat(), "text": d.text} for d in reversed(self._decisions)],
             "workers": counting.as_json(self._known),
         }
@@ -181,7 +181,7 @@ class Facts:
             at=chronicle.floor(seen.now, self._step), epoch=self._epoch, visible=seen.visible,
             in_flight=seen.in_flight, oldest_seconds=round(age, 1), dead=self._dead,
             **{state: float(states.count(state)) for state in STATES},
-            images=gain.images, failed=gain.failed, instance_seconds=round(seconds, 1),
+            images=gain.images, failed=gain.failed, instance_seconds=seconds,
             launched=len(seen.active - self._active), ended=len(self._active - seen.active))
         self._minute += gain
         self._point = one if self._point is None else one.together(self._point)
