@@ -34,6 +34,7 @@
             ├── AlreadyExists
             ├── AccessDenied
             ├── BadReceipt       a receipt handle that has expired
+            ├── Invalid          what was sent is not as the service wants it
             └── NoCapacity       EC2 has none of these instances now
 """
 
@@ -239,6 +240,10 @@ class AccessDenied(Permanent):
 
 class BadReceipt(Permanent):
     """A receipt handle has expired or was never valid."""
+
+
+class Invalid(Permanent):
+    """What was sent is not as the service wants it."""
 
 
 class NoCapacity(Permanent):

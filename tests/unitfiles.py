@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.processes import ROOT
 
 UNITS = ROOT / "deploy" / "systemd"
-NAMES = ("irs-boot", "irs-worker", "irs-web", "irs-scaler")
+NAMES = ("irs-boot", "irs-worker", "irs-web", "irs-scaler", "irs-logs")
 
 
 def read(name: str) -> dict[str, list[str]]:

@@ -1,9 +1,9 @@
 """``python -m irs.ami.boot DIRECTORY``: which part of IRS this machine is, and its settings.
 
 Run once by irs-boot.service. It leaves one file, named after the part (``app``, ``web`` or
-``scaler``), as systemd's EnvironmentFile reads it, and the part's unit waits for that. The part
-is the instance's tag irs:role; a machine whose user data was a document for cloud-init has both
-in files of /etc/irs.
+``scaler``), as systemd's EnvironmentFile reads it, and the part's unit waits for that. Where
+there is a log group it leaves ``logs`` as well, for irs-logs.service. The part is the instance's
+tag irs:role; a machine whose user data was a document for cloud-init has both in files of /etc/irs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ ROLES = ("app", "web", "scaler")
 TOLD = Path("/etc/irs")
 #: Seconds between tries while something cannot be asked: first and most.
 PAUSE = (1.0, 15.0)
+#: What irs-logs.service is told of the variables, none of which is secret; and the part by the
+#: name that streams have.
+LOGS = ("IRS_REGION", "IRS_AWS_ENDPOINT_URL", "IRS_LOG_GROUP", "IRS_LOG_LEVEL")
+SERVICES = {"app": "workers", "web": "web", "scaler": "scaler"}
 
 _log = log.get("boot")
 
@@ -92,11 +96,17 @@ def boot(directory: Path, metadata: Metadata, *, told: Path = TOLD,
             _log.warning("boot.waits", why=str(exc), seconds=pause)
             sleep(pause)
             pause = min(most, pause * 2)
-    path = directory / role
-    path.touch(mode=0o600)
-    path.write_text(quoted(values), "utf-8")
+    _leave(directory / role, values)
+    if values.get("IRS_LOG_GROUP"):
+        shipped = {name: values[name] for name in LOGS if name in values}
+        _leave(directory / "logs", shipped | {"SERVICE": SERVICES[role]})
     _log.info("boot.told", role=role, settings=len(values))
     return role
+
+
+def _leave(path: Path, values: Mapping[str, str]) -> None:
+    path.touch(mode=0o600)
+    path.write_text(quoted(values), "utf-8")
 
 
 def main(argv: list[str]) -> int:

@@ -80,11 +80,12 @@ model() {
 
 units() {
 	found=$("$irs/bin/python" -c 'import irs.ami, pathlib; print(pathlib.Path(irs.ami.__file__).parent)')
-	mkdir -p "$root/etc/systemd/system"
+	# With its directory journald keeps what it has: irs-logs ships from there.
+	mkdir -p "$root/etc/systemd/system" "$root/var/log/journal"
 	cp -R "$found/units/." "$root/etc/systemd/system/"
 	[ -z "$root" ] || return 0
 	systemctl daemon-reload
-	systemctl enable irs-boot.service irs-worker.service irs-web.service irs-scaler.service
+	systemctl enable irs-boot.service irs-worker.service irs-web.service irs-scaler.service irs-logs.service
 	systemd-analyze verify --recursive-errors=no /etc/systemd/system/irs-*.service
 }
 
@@ -119,7 +120,8 @@ if [ "$for_image" = yes ]; then
 	tidy
 elif [ -z "$root" ]; then
 	step=start
-	systemctl start --no-block irs-boot.service irs-worker.service irs-web.service irs-scaler.service
+	systemctl start --no-block irs-boot.service irs-worker.service irs-web.service irs-scaler.service \
+		irs-logs.service
 fi
 echo "== done"
 report done

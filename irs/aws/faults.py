@@ -41,6 +41,7 @@ _EXISTS = frozenset({
     "BucketAlreadyOwnedByYou", "BucketAlreadyExists", "QueueNameExists",
     # A launch of that ClientToken is there, made with other parameters.
     "IdempotentParameterMismatch",
+    "ResourceAlreadyExistsException",
 })
 _DENIED = frozenset({
     "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure",
@@ -51,6 +52,7 @@ _RECEIPT = frozenset({
     "ReceiptHandleIsInvalid", "InvalidReceiptHandle", "MessageNotInflight",
     "AWS.SimpleQueueService.MessageNotInflight",
 })
+_INVALID = frozenset({"InvalidParameterException"})
 _CAPACITY = frozenset({
     "InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientReservedInstanceCapacity",
     "InstanceLimitExceeded", "VcpuLimitExceeded", "MaxSpotInstanceCountExceeded",
@@ -60,7 +62,8 @@ _CAPACITY = frozenset({
 _TABLE: tuple[tuple[frozenset[str], type[errors.CloudError]], ...] = (
     (_THROTTLED, errors.Throttled), (_UNREACHABLE, errors.Unreachable),
     (_NO_BUCKET, errors.NoBucket), (_NOT_FOUND, errors.NotFound), (_EXISTS, errors.AlreadyExists),
-    (_DENIED, errors.AccessDenied), (_RECEIPT, errors.BadReceipt), (_CAPACITY, errors.NoCapacity),
+    (_DENIED, errors.AccessDenied), (_RECEIPT, errors.BadReceipt), (_INVALID, errors.Invalid),
+    (_CAPACITY, errors.NoCapacity),
 )
 #: Exceptions without a code of AWS's: class, ours, message (empty: theirs), code for the log.
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], type[errors.CloudError], str, str], ...] = (

@@ -1,11 +1,12 @@
-"""A log group of CloudWatch Logs, read."""
+"""A log group of CloudWatch Logs, read; one of its streams, written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from irs import errors
 from irs.aws import clients
 from irs.aws.faults import translated
 from irs.settings import Settings
@@ -48,3 +49,33 @@ class Group:
             token = answer.get("nextToken")
             if not token:
                 return
+
+
+class Stream:
+    """One stream of a group that is there. Raises `irs.errors.CloudError` and its children."""
+
+    def __init__(self, settings: Settings, group: str, name: str) -> None:
+        self._place = {"logGroupName": group, "logStreamName": name}
+        self._what = f"CloudWatch Logs group {group}, stream {name}"
+        self._logs = clients.client(settings, "logs")
+
+    def make(self) -> None:
+        """Make it, where it is not there."""
+        try:
+            with translated(self._what):
+                self._logs.create_log_stream(**self._place)
+        except errors.AlreadyExists:
+            pass
+
+    def put(self, events: Sequence[tuple[int, str]]) -> int:
+        """Write ``(milliseconds since 1970, text)`` by time; how many are too old, or too new, for it.
+
+        Those are gone: CloudWatch takes nothing that is older than two weeks, or than the group
+        keeps, or more than two hours ahead.
+        """
+        with translated(self._what):
+            answer = self._logs.put_log_events(**self._place, logEvents=[
+                {"timestamp": at, "message": text} for at, text in events])
+        refused = answer.get("rejectedLogEventsInfo", {})
+        old = max(refused.get("tooOldLogEventEndIndex", 0), refused.get("expiredLogEventEndIndex", 0))
+        return int(old + len(events) - refused.get("tooNewLogEventStartIndex", len(events)))

@@ -38,6 +38,10 @@ class Signals:
         """How many have come."""
         return self._count
 
+    def fileno(self) -> int:
+        """What can be read once one has come, for who waits for something else as well."""
+        return self._reader
+
     def is_set(self) -> bool:
         """Whether one has come."""
         return self._count > 0

@@ -41,7 +41,7 @@ PHOTOS = "photos-of-others"
 OPERATOR, OLD = "an-operator-has-a-key", "2020-01-01T00.json"
 #: What a proxy that ends TLS says of a request.
 OVER_TLS = (("X-Forwarded-Proto", "https"),)
-_LOGS = {"logs:CreateLogStream": "the image's log agent", "logs:PutLogEvents": "the image's log agent"}
+_LOGS = {"logs:CreateLogStream": "irs logs ship (test_stack.py)", "logs:PutLogEvents": "irs logs ship"}
 #: Allowed, and not (or not always) seen in use below: why it is there all the same.
 UNSEEN = {
     "Web": _LOGS | {

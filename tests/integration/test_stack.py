@@ -31,6 +31,7 @@ from irs.testing.proxy import Proxy
 from tests.integration import stackkit
 from tests.integration.conftest import Process, environment, form, until
 from tests.integration.stackkit import Stack
+from tests.journals import Written
 
 pytestmark = pytest.mark.integration
 
@@ -231,17 +232,30 @@ def test_a_second_one_goes_and_leaves_its_two_buckets_alone(stack: Stack, strict
     assert kept <= {b["Name"] for b in s3.list_buckets()["Buckets"]}
 
 
-def test_irs_logs_reads_what_the_tiers_have_written(stack: Stack, strict: str, tmp_path: Path) -> None:
-    group, now = stack.values()["log_group"], datetime.now(UTC)
-    places = {"Web": "web", "Worker": "workers", "Scaler": "scaler"}
-    for number, (tier, prefix) in enumerate(places.items()):
-        with stack.person(tier, endpoint=strict) as s:
-            logs, place = clients.client(s, "logs"), {
-                "logGroupName": group, "logStreamName": f"{prefix}/i-{number}"}
-            said = {"timestamp": jobs.stamp(now), "level": "info", "event": f"{prefix}.said"}
-            logs.create_log_stream(**place)
-            logs.put_log_events(**place, logEvents=[{
-                "timestamp": int(now.timestamp() * 1000), "message": json.dumps(said)}])
+def test_irs_logs_reads_what_the_tiers_have_shipped(stack: Stack, strict: str, tmp_path: Path) -> None:
+    """Each tier's journal by its role, into its own streams and no other's."""
+    group = stack.values()["log_group"]
+    with Written(tmp_path / "journal") as journal:
+        journal.raw(json.dumps({"timestamp": jobs.stamp(datetime.now(UTC)), "level": "info",
+                                "event": "it.said"}), unit="irs-web")
+
+        def ship(tier: str, service: str) -> subprocess.CompletedProcess[str]:
+            with stack.person(tier, endpoint=strict) as s:
+                return subprocess.run(
+                    [sys.executable, "-m", "irs", "logs", "ship", "--once", "--service", service,
+                     "--machine", f"of-{tier}", "--journal", str(journal.directory), "--cursor",
+                     str(tmp_path / f"{tier}-{service}")],
+                    env=environment(s, IRS_LOG_GROUP=group), cwd=tmp_path, capture_output=True, text=True,
+                    timeout=60, check=False)
+
+        for tier, service in (("Web", "web"), ("Worker", "workers"), ("Scaler", "scaler")):
+            done = ship(tier, service)
+            assert done.stdout == f"1 lines in {group}, stream {service}/of-{tier}\n", done.stderr
+        refused = ship("Worker", "web")
+    assert refused.returncode == 2
+    (line,) = [line for line in refused.stderr.splitlines() if not line.startswith("{")]
+    assert line.startswith(f"irs: CloudWatch Logs group {group}, stream web/of-Worker: ")
+    assert "not authorized to perform: logs:CreateLogStream" in line
     (allowed,) = stackkit.documented("`irs logs`")
     arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:*"
     with stack.person(endpoint=strict, allowed=[{"Action": allowed, "Resource": arn}]) as reader:
@@ -250,7 +264,8 @@ def test_irs_logs_reads_what_the_tiers_have_written(stack: Stack, strict: str, t
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert {(line["service"], line["source"], line["text"]) for line in found} == {
-        ("web", "i-0", "web.said"), ("workers", "i-1", "workers.said"), ("scaler", "i-2", "scaler.said")}
+        (service, f"of-{tier}", "it.said")
+        for tier, service in (("Web", "web"), ("Worker", "workers"), ("Scaler", "scaler"))}
 
 
 @pytest.mark.timeout(120)

@@ -290,6 +290,28 @@ def test_a_group_that_is_not_there(group: Written, monkeypatch: pytest.MonkeyPat
         list(source.past())
 
 
+# -- the journal, shipped ---------------------------------------------------------------------
+@pytest.mark.parametrize(("arguments", "group", "why"), [
+    (["--service", "web"], "", "irs: IRS_LOG_GROUP: name the log group of CloudWatch to ship to, such as "
+                               "/irs/irs"),
+    (["--service", "web"], "/irs/a", "irs: instance metadata: <urlopen error [Errno 111] Connection "
+                                     "refused>: where this is no EC2 instance, --machine names it"),
+    (["--service", "emulator"], "/irs/a", "Error: Invalid value for '--service': 'emulator' is not one of "
+                                          "'web', 'scaler', 'workers'.")])
+def test_who_ships_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch, arguments: list[str],
+                                           group: str, why: str) -> None:
+    monkeypatch.setenv("IRS_LOG_GROUP", group)
+    monkeypatch.setenv("IRS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    shown = run("ship", *arguments)
+    assert (shown.exit_code, shown.stderr.splitlines()[-1]) == (cli.CANNOT, why)
+
+
+def test_what_is_asked_of_reading_says_nothing_to_shipping() -> None:
+    shown = run("--follow", "ship", "--service", "web")
+    assert (shown.exit_code, shown.stderr.splitlines()[-1]) == (
+        cli.CANNOT, "Error: `irs logs ship` takes none of the options of `irs logs`")
+
+
 def test_levels_have_an_order() -> None:
     at = datetime.now(UTC) - timedelta(seconds=1)
     record = Record(at=at, service="web", source="web", level="notice", text="x")

@@ -99,8 +99,8 @@ FLOORS = (
     {"web_entry", "worker_entry", "irs.cli", "irs.__main__", "irs.doctor", "irs.drill"},
     {"irs.web", "irs.worker", "irs.scaler", "irs.simulate", "irs.local", "irs.testing", "irs.client"},
     # What looks after jobs that fell out of the queue, for the web tier and the command; and
-    # what calls a client's server back; and what feeds batches; and the machine image.
-    {"irs.ami", "irs.audit", "irs.bulk", "irs.callbacks"},
+    # what calls a client's server back; and what feeds batches; and the machine image, and its logs.
+    {"irs.ami", "irs.audit", "irs.bulk", "irs.callbacks", "irs.shipping"},
     # The Celery app: what its clients and its workers share, made of the floor below.
     {"irs.celery", "celeryconfig"},
     {"irs.broker", "irs.results", "irs.aws", "irs.model"},

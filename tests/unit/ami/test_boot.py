@@ -101,6 +101,20 @@ def test_a_machine_that_is_no_part_of_it_is_told_so(told: Told, why: str, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_ships_logs_is_told_where_to_and_no_secret(
+        tmp_path: Path, nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters(monkeypatch, "IRS_API_KEYS=first:s3cret\n")
+    for role, data, service in (("web", "", None), ("web", "IRS_LOG_GROUP=\n", None),
+                                ("web", "IRS_LOG_GROUP=/irs/a\nIRS_CLUSTER=a\n", "web"),
+                                ("app", "IRS_REGION=eu-west-1\nIRS_LOG_GROUP=/irs/a\n", "workers"),
+                                ("scaler", "IRS_LOG_GROUP=/irs/a\n", "scaler")):
+        boot.boot(tmp_path, Told(role=role, data=data), told=nowhere)
+        told = (tmp_path / "logs").read_text().splitlines() if (tmp_path / "logs").exists() else []
+        region = ['IRS_REGION="eu-west-1"'] if role == "app" else []
+        assert told == ([*region, 'IRS_LOG_GROUP="/irs/a"', f'SERVICE="{service}"'] if service else [])
+    assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_broken_parameter_is_named(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parameters(monkeypatch, "API_KEYS=a:b")
     with pytest.raises(errors.SettingsError, match="parameter /irs/irs/web, line 1 is not IRS_NAME"):

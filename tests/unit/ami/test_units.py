@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from irs.ami.boot import ROLES
+from irs.aws import clients
 from irs.scaler.lease import RENEW
 from irs.settings import Settings
+from irs.shipping import shipper
 from irs.worker.hearing import DEAF
 from tests import unitfiles
 from tests.services import program
@@ -69,6 +71,17 @@ def test_a_drain_has_the_time_that_it_takes() -> None:
         assert unitfiles.value(name, "KillMode") == "mixed"
 
 
+def test_logs_are_stopped_last_and_keep_nobody_waiting() -> None:
+    assert unitfiles.value("irs-logs", "Before").split() == [
+        f"{name}.service" for name in NAMES if name not in ("irs-boot", "irs-logs")]
+    # With notify the others would wait until it is ready.
+    assert unitfiles.value("irs-logs", "Type") == "exec"
+    assert float(unitfiles.value("irs-logs", "TimeoutStopSec")) > 2 * shipper.DRAIN
+    # Tries of a call, each with its timeouts, and the longest pause between.
+    longest = clients.ATTEMPTS * (clients.CONNECT_TIMEOUT + clients.READ_TIMEOUT) + shipper.PAUSE[1]
+    assert float(unitfiles.value("irs-logs", "WatchdogSec")) > 2 * longest
+
+
 def test_watchdogs_are_more_patient_than_what_feeds_them() -> None:
     assert float(unitfiles.value("irs-worker", "WatchdogSec")) > DEAF
     assert float(unitfiles.value("irs-scaler", "WatchdogSec")) > 10 * RENEW
@@ -79,6 +92,6 @@ def test_watchdogs_are_more_patient_than_what_feeds_them() -> None:
 
 def test_each_part_waits_for_the_file_that_boot_writes() -> None:
     waited = {unitfiles.value(name, "ConditionPathExists") for name in NAMES[1:]}
-    assert waited == {f"/run/irs/{role}" for role in ROLES}
+    assert waited == {f"/run/irs/{part}" for part in (*ROLES, "logs")}
     for name in NAMES[1:]:
         assert unitfiles.read(name)["EnvironmentFile"] == [unitfiles.value(name, "ConditionPathExists")]

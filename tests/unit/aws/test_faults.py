@@ -32,6 +32,8 @@ CODES = [
     ("SignatureDoesNotMatch", 403, errors.AccessDenied),
     ("ReceiptHandleIsInvalid", 400, errors.BadReceipt),
     ("MessageNotInflight", 400, errors.BadReceipt),
+    ("ResourceAlreadyExistsException", 400, errors.AlreadyExists),
+    ("InvalidParameterException", 400, errors.Invalid),
     ("InsufficientInstanceCapacity", 500, errors.NoCapacity),
     ("InstanceLimitExceeded", 400, errors.NoCapacity),
     ("VcpuLimitExceeded", 400, errors.NoCapacity),

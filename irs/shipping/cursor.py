@@ -1,0 +1,62 @@
+"""The place in the journal up to which CloudWatch has everything, on disk."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from irs import log
+
+#: As journald writes it: s=…;i=…;b=…;m=…;t=…;x=…
+_SOUND = re.compile(r"[a-z]=[0-9a-f]+(;[a-z]=[0-9a-f]+)*")
+
+_log = log.get("logs")
+
+
+class Cursor:
+    """One file; a crash leaves the last place or the one before it.
+
+    Raises `OSError` where it cannot be made. Where it can no longer be written (a full disk), that
+    is a line in the log: it goes on, and a restart would repeat what came since.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        #: empty: from the beginning
+        self.value = self._read()
+        self._trouble = False
+
+    def save(self, value: str) -> None:
+        """From now on it is this."""
+        if value == self.value:
+            return
+        self.value = value
+        try:
+            self._write()
+            self._trouble = False
+        except OSError as exc:
+            if not self._trouble:
+                _log.warning("logs.cursor_unwritten", why=str(exc))
+            self._trouble = True
+
+    def _write(self) -> None:
+        part = self._path.with_name(self._path.name + ".part")
+        with part.open("w", encoding="ascii") as file:
+            file.write(self.value + "\n")
+            file.flush()
+            # Otherwise a file system may keep the name and not what is in it.
+            os.fsync(file.fileno())
+        part.replace(self._path)
+
+    def _read(self) -> str:
+        try:
+            found = self._path.read_text("utf-8", "replace").strip()
+        except FileNotFoundError:
+            return ""
+        if _SOUND.fullmatch(found):
+            return found
+        # Twice is better than never.
+        _log.warning("logs.cursor_unreadable", path=str(self._path))
+        return ""
