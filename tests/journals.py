@@ -36,13 +36,16 @@ class Written:
 
     def raw(self, message: str, *, unit: str, at: datetime | None = None,
             transport: str = "stdout") -> None:
-        """One entry, in the export format."""
+        """One entry, in the export format: a unit's own, or by ``journal`` systemd's about it."""
         assert self._program.stdin is not None
+        whose = f"_SYSTEMD_UNIT={unit}.service"
+        if transport == "journal":
+            whose = f"_SYSTEMD_UNIT=init.scope\n_PID=1\n_UID=0\nUNIT={unit}.service"
         moment, data = at or datetime.now(UTC), message.encode()
         self._program.stdin.write(
             f"__REALTIME_TIMESTAMP={int(moment.timestamp() * 1e6)}\n"
             f"__MONOTONIC_TIMESTAMP={time.monotonic_ns() // 1000}\n_BOOT_ID={'ab' * 16}\nPRIORITY=4\n"
-            f"SYSLOG_IDENTIFIER=systemd\n_TRANSPORT={transport}\n_SYSTEMD_UNIT={unit}.service\n".encode()
+            f"SYSLOG_IDENTIFIER=systemd\n_TRANSPORT={transport}\n{whose}\n".encode()
             + b"MESSAGE\n" + struct.pack("<Q", len(data)) + data + b"\n\n")
         self._program.stdin.flush()
 

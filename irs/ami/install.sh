@@ -93,7 +93,7 @@ units() {
 selftest() {
 	cd "$here"
 	IRS_MODEL_DIR=$irs/models IRS_ENGINE=onnxruntime IRS_MODEL=$model "$irs/bin/irs" model check
-	"$irs/bin/python" -c 'import irs.ami.boot, irs.scaler.loop, irs.web.app, irs.worker.tasks'
+	"$irs/bin/python" -c 'import irs.ami.boot, irs.scaler.loop, irs.shipping.shipper, irs.web.app, irs.worker.tasks'
 }
 
 # What belongs to this machine alone must not be in its image.

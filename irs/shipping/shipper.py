@@ -96,13 +96,13 @@ class Shipper:
         self._heard = self._stop.count
         try:
             self.once(DRAIN)
-        except errors.CloudError as exc:
+        except errors.IRSError as exc:
             # It is in the journal, and goes out when this machine is started again.
             _log.warning("logs.left", why=str(exc))
         _log.info("logs.stopped", events=self.shipped)
 
     def once(self, seconds: float) -> None:
-        """Ship what there is, within as many seconds. Raises `errors.IRSError` where that fails."""
+        """Ship what there is, within as many seconds. Raises `errors.IRSError` where it cannot."""
         self._until = self._clock() + seconds
         self._stop.wait(0, more_than=self._heard)  # it has nothing to read but what is new
         self._patiently(self._stream.make, self._now())
@@ -111,13 +111,13 @@ class Shipper:
             with self._source(False) as source:
                 self._pump(source)
             # The last words of what has just ended may have come meanwhile.
-            if self._cursor.value == place or self._told or self._clock() >= self._until:
+            if self._cursor.value == place:
                 return
 
     def _pump(self, source: Source) -> None:
         """Until the source has ended or, where it follows, until `Stop`."""
         batch, due = Batch(), 0.0
-        while not source.ended and not self._told:
+        while not source.ended and not self._over():
             wait = max(0.0, due - self._clock()) if batch.cursor else QUIET
             for entry in source.read(wait, self._stop.fileno()):
                 for piece in pieces(entry, batches.MESSAGE):
@@ -176,10 +176,12 @@ class Shipper:
                 if self._stop.wait(pause, more_than=self._heard):
                     raise (_StoppedError if self._until is None else exc) from None
 
-    @property
-    def _told(self) -> bool:
-        """Whether it was told to stop; to make haste, where it has stopped already."""
-        return self._stop.count > self._heard
+    def _over(self) -> bool:
+        """Whether it was told to stop. Raises `errors.IRSError` where it is to end with lines left."""
+        told = self._stop.count > self._heard
+        if self._until is not None and (told or self._clock() >= self._until):
+            raise errors.IRSError("there was no time for all that the journal has; the next start goes on")
+        return told
 
     def _now(self) -> int:
         return int(self._clock() * 1000)

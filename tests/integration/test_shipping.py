@@ -8,12 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from irs.aws import clients
+from irs.domain import jobs
 from irs.local import role as role_module
 from irs.local.metadata import Facts, MetadataServer
 from irs.settings import Settings
@@ -98,7 +100,11 @@ def test_an_outage_a_kill_and_a_stop_lose_nothing(
         return proxy.add(Rule(service="logs", operations={"PutLogEvents"}, action=action))
 
     journal.raw("not one of ours", unit="ssh")
-    journal.write(100)  # before anybody reads
+    journal.write(50)  # before anybody reads
+    early = datetime.now(UTC) - timedelta(minutes=5)
+    journal.raw(json.dumps({"event": "boot.told", "level": "info", "timestamp": jobs.stamp(early)}),
+                unit="irs-boot", at=early)  # by a clock that was set back
+    journal.write(50)
     first = start()
     until(lambda: len(stored(settings)) == 100)
     journal.write(20)
@@ -127,12 +133,19 @@ def test_an_outage_a_kill_and_a_stop_lose_nothing(
     third = start()
     until(lambda: third.said("logs.shipping"))
     until(lambda: set(stored(settings)) == set(range(180)))
+    assert third.stop() == 0
+
+    last = start()
+    until(lambda: last.said("logs.shipping"))
+    journal.write(1)  # behind a place that was the journal's end
+    until(lambda: 180 in stored(settings))
     journal.write(20)
     journal.raw("irs-worker.service: Failed with result 'signal'.", unit="irs-worker", transport="journal")
-    assert third.stop() == 0
-    assert [line["event"] for line in third.lines][-1] == "logs.stopped"
+    assert last.stop() == 0
+    assert [line["event"] for line in last.lines] == ["logs.shipping", "logs.stopped"]
 
     found = shown(settings, tmp_path)
+    assert found.pop(0) == "boot.told"
     (died,) = [text for text in found if "Failed" in text]
     assert died == "irs-worker.service: Failed with result 'signal'. [systemd]"
     found.remove(died)

@@ -172,6 +172,21 @@ def test_a_drain_is_over_in_time_and_says_what_is_left(world: World, events: lis
     assert told(events) == ["logs.left"]
 
 
+def test_a_drain_is_over_in_time_where_there_is_too_much(world: World, events: list[Any]) -> None:
+    """Each call succeeds and takes its time, and for each there are new lines."""
+    def slow(texts: Sequence[str]) -> None:
+        world.now += module.DRAIN / 3
+        world.write("one more")
+
+    world.picky = slow
+    world.write("a")
+    world.stop()
+    world.shipper.run()
+    assert world.taken == ["a", "one more", "one more"]
+    assert [(e["event"], "no time" in e["why"]) for e in events if e["event"] == "logs.left"] == [
+        ("logs.left", True)]
+
+
 def test_in_a_drain_a_second_signal_makes_haste_and_a_refusal_is_final(
         world: World, events: list[Any]) -> None:
     world.faults = [GONE] * 2
