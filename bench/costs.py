@@ -31,10 +31,6 @@ SMALL, BALANCER = 0.0208, 0.0225 + 0.008
 CALLS = 10.70
 #: Dollars a GB-month of S3 Standard (aws.amazon.com/s3/pricing).
 STORAGE = 0.023
-#: Dollars a GB that CloudWatch Logs takes (aws.amazon.com/cloudwatch/pricing); bytes of an image's
-#: three lines, and of each the 26 that are counted besides: docs/logs.md. A month of them, kept
-#: compressed, is a hundredth of it.
-LOGS, LINES = 0.50, 606 + 3 * 26
 #: DetectLabels: images a month up to here at this price (aws.amazon.com/rekognition/pricing, Group 2).
 REKOGNITION = ((1e6, 0.0010), (5e6, 0.0008), (35e6, 0.0006), (math.inf, 0.00025))
 #: S3 of an asynchronous request: the input's PUT and GET, the output's PUT and GET.
@@ -83,8 +79,7 @@ def parts(load: Load) -> dict[str, dict[str, float]]:
     webs = max(2, math.ceil(load.images / 86_400 * 4 / 100))  # four times the day's mean at its peak
     return {
         "irs": {"instances": load.hours * INSTANCE, "calls": millions * CALLS, "storage": load.storage,
-                "web and scaler": (webs + 1) * SMALL * HOURS, "load balancer": BALANCER * HOURS,
-                "logs": millions * LINES / 1e3 * LOGS},
+                "web and scaler": (webs + 1) * SMALL * HOURS, "load balancer": BALANCER * HOURS},
         "rekognition": {"images": tiered(load.images * DAYS, REKOGNITION)},
         "sagemaker": {"instances": load.hours * SAGEMAKER, "calls": millions * SAGEMAKER_CALLS,
                       "storage": load.storage},

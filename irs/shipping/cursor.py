@@ -8,8 +8,8 @@ from pathlib import Path
 
 from irs import log
 
-#: As journald writes it: s=…;i=…;b=…;m=…;t=…;x=…
-_SOUND = re.compile(r"[a-z]=[0-9a-f]+(;[a-z]=[0-9a-f]+)*")
+#: As journald writes it: s=…;i=…;b=…;m=…;t=…;x=…; by the first two journalctl finds a place.
+_SOUND = re.compile(r"s=[0-9a-f]{32};i=[0-9a-f]+(;[a-z]=[0-9a-f]+)*")
 
 _log = log.get("logs")
 

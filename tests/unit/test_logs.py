@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from irs.shipping.batch import OVERHEAD
+
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 #: Fields that an event is given in a dictionary.
@@ -99,3 +101,14 @@ def test_what_is_about_a_job_carries_its_id() -> None:
     without = {name for name, (_, fields) in EVENTS.items()
                if name.startswith("job.") and not fields & {"id", MORE}}
     assert not without
+
+
+def test_what_shipping_costs_is_what_its_parts_come_to() -> None:
+    page = (ROOT / "docs/logs.md").read_text("utf-8").partition("**What it costs**")[2].partition("## ")[0]
+    price, size = (float(re.search(pattern, page)[1])  # type: ignore[index]
+                   for pattern in (r"at ([\d.]+) dollars a GB", r"together (\d+) bytes"))
+    rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \|$", page, flags=re.MULTILINE)
+    assert len(rows) == 3
+    for images, gigabytes, dollars in rows:
+        month = int(images.replace(",", "")) * 30 * (size + 3 * OVERHEAD) / 1e9
+        assert (gigabytes, dollars) == (f"{month:.2f}", f"{month * price:.2f}")

@@ -14,6 +14,7 @@ from irs.shipping.cursor import Cursor
 from irs.shipping.entries import Entry, parse, pieces
 
 NOW = 1_764_100_000_000
+PLACE = f"s={'a1' * 16};i="
 
 
 def written(**fields: Any) -> bytes:
@@ -101,11 +102,12 @@ def test_an_empty_line_is_no_event_and_passed_all_the_same(blank: str) -> None:
 def test_a_place_outlives_its_process(tmp_path: Path) -> None:
     path = tmp_path / "new" / "cursor"
     assert Cursor(path).value == ""
-    Cursor(path).save("s=a;i=1")
-    assert Cursor(path).value == "s=a;i=1"
+    Cursor(path).save(PLACE + "1")
+    assert Cursor(path).value == PLACE + "1"
 
 
-@pytest.mark.parametrize("odd", [b"", b"nonsense", b"s=a;i=1;--directory=/", b"\x00\xff", b"s=a\ni=1"])
+@pytest.mark.parametrize("odd", [b"", b"nonsense", b"s=a;i=1", PLACE.encode(), b"i=1;t=2",
+                                 f"{PLACE}1;--directory=/".encode(), b"\x00\xff", b"\0" * 99])
 def test_a_place_that_is_none_is_the_beginning(tmp_path: Path, odd: bytes, events: list[Any]) -> None:
     (tmp_path / "cursor").write_bytes(odd)
     assert Cursor(tmp_path / "cursor").value == ""
@@ -115,9 +117,9 @@ def test_a_place_that_is_none_is_the_beginning(tmp_path: Path, odd: bytes, event
 def test_a_full_disk_is_told_once_and_stops_nothing(tmp_path: Path, events: list[Any]) -> None:
     cursor = Cursor(tmp_path / "cursor")
     (tmp_path / "cursor.part").mkdir()  # cannot be opened as a file, by root neither
-    for value in ("i=1", "i=2"):
-        cursor.save(value)
-    assert (cursor.value, [e["event"] for e in events]) == ("i=2", ["logs.cursor_unwritten"])
+    for number in "12":
+        cursor.save(PLACE + number)
+    assert (cursor.value, [e["event"] for e in events]) == (PLACE + "2", ["logs.cursor_unwritten"])
     (tmp_path / "cursor.part").rmdir()
-    cursor.save("i=3")
-    assert Cursor(tmp_path / "cursor").value == "i=3"
+    cursor.save(PLACE + "3")
+    assert Cursor(tmp_path / "cursor").value == PLACE + "3"
