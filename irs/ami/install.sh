@@ -80,10 +80,11 @@ model() {
 
 units() {
 	found=$("$irs/bin/python" -c 'import irs.ami, pathlib; print(pathlib.Path(irs.ami.__file__).parent)')
-	# With its directory journald keeps what it has: irs-logs ships from there.
+	# With its directory, whose group systemd sees to, journald keeps what irs-logs ships from.
 	mkdir -p "$root/etc/systemd/system" "$root/var/log/journal"
 	cp -R "$found/units/." "$root/etc/systemd/system/"
 	[ -z "$root" ] || return 0
+	systemd-tmpfiles --create --prefix=/var/log/journal
 	systemctl daemon-reload
 	systemctl enable irs-boot.service irs-worker.service irs-web.service irs-scaler.service irs-logs.service
 	systemd-analyze verify --recursive-errors=no /etc/systemd/system/irs-*.service
