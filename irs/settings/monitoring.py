@@ -26,7 +26,7 @@ class Logs(BaseSettings):
     log_format: Literal["pretty", "json"] = "pretty"
     #: what a worker and a scaler rewrite while they go on; unset: nothing
     heartbeat_file: Path | None = None
-    #: the CloudWatch log group that `irs logs` reads and the image ships to; unset: the files of `irs up`
+    #: the CloudWatch log group that `irs logs` reads; unset: the files of `irs up`
     log_group: str | None = Field(None, pattern=r"^[A-Za-z0-9_/.#-]{1,512}$")
 
     @field_validator("log_level", mode="before")
