@@ -96,7 +96,8 @@ def store(settings: Settings, bucket: str) -> S3Store:
     endpoint = settings.aws_endpoint_url
     options: dict[str, Any] = {
         "region": settings.region,
-        "virtual_hosted_style_request": endpoint is None,
+        # Not with a dot in it: S3's certificate is for one name below its own.
+        "virtual_hosted_style_request": endpoint is None and "." not in bucket,
         "client_options": {
             "allow_http": bool(endpoint and endpoint.startswith("http://")),
             "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT),
