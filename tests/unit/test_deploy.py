@@ -92,7 +92,7 @@ def test_the_load_balancer_waits_longer_than_any_client(stack: dict[str, Any]) -
     longest = 300  # what `Prefer: wait` is granted at most: docs/settings.md, IRS_CLIENT_WAIT
     assert "more than the longer of this and 300 is not granted" in (ROOT / "docs/settings.md").read_text()
     assert idle > max(longest, stack["Parameters"]["ClientWait"]["MaxValue"])
-    assert connection.IDLE > idle, "else it sends a request on a connection that is closing: 502"
+    assert idle < connection.IDLE, "else it sends a request on a connection that is closing: 502"
 
 
 def test_prometheus_is_let_in_where_its_configuration_asks(stack: dict[str, Any]) -> None:
