@@ -82,8 +82,7 @@ def build(told: Plan) -> str:
     """User data. Raises `IRSError` where it is more than EC2 takes."""
     files = [(f"{PLACE}/plan", "0600", plan(told)), (f"{PLACE}/install.sh", "0700", script())]
     if told.role:
-        # For irs-boot.service, which is not root. Its machine's processes can all ask for user data.
-        files += [("/etc/irs/role", "0644", f"{told.role}\n"), ("/etc/irs/settings", "0644", told.settings)]
+        files += [("/etc/irs/role", "0644", f"{told.role}\n"), ("/etc/irs/settings", "0600", told.settings)]
     text = "#cloud-config\n# Made by `irs ami`: docs/ami.md.\nwrite_files:\n"
     for path, mode, content in files:
         text += f'  - path: {json.dumps(path)}\n    permissions: "{mode}"\n    content: |\n'

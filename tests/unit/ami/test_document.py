@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -66,9 +65,7 @@ def test_a_machine_that_stays_has_its_role_and_settings_and_is_no_user_data_of_o
     found = files(STAYS)
     assert found["/etc/irs/role"]["content"] == "web\n"
     assert found["/etc/irs/settings"]["content"] == STAYS.settings
-    # Read by irs-boot.service, a user that exists while it runs and has no capability.
-    assert "DynamicUser=yes" in (resources.files("irs.ami") / "units/irs-.service.d/all.conf").read_text()
-    assert found["/etc/irs/settings"]["permissions"] == found["/etc/irs/role"]["permissions"] == "0644"
+    assert found["/etc/irs/settings"]["permissions"] == "0600"
     assert "/etc/irs/role" not in files(PLAN)
     settings.apply_user_data(build(STAYS))  # what worker_entry.py reads there as well
     with pytest.raises(SettingsError):
