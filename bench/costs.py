@@ -21,12 +21,22 @@ from pathlib import Path
 #: Days and hours of a month.
 DAYS, HOURS = 30, 720
 #: Dollars an hour: a c7i.large, Linux (aws.amazon.com/ec2/pricing/on-demand); the same as
-#: SageMaker's ml.c7i.large, by the fifth that its CPU instances of this size cost above
-#: EC2's (aws.amazon.com/sagemaker/pricing: ml.c5.large 0.102, EC2's 0.085).
+#: SageMaker's ml.c7i.large, by the fifth that SageMaker takes above EC2's price. Its own was found
+#: nowhere; that fifth was, in transcripts of aws.amazon.com/sagemaker/pricing: ml.c5.large and
+#: ml.c6i.large 0.102 (EC2 0.085), and in Stockholm ml.c7i.48xlarge 11.01 (EC2 9.173).
 INSTANCE, SAGEMAKER = 0.08925, 0.08925 * 1.2
 #: An instance that is always there: a t3.small (EC2), and a load balancer with one capacity
 #: unit (aws.amazon.com/elasticloadbalancing/pricing).
 SMALL, BALANCER = 0.0208, 0.0225 + 0.008
+#: Dollars an hour of a public IPv4 address (aws.amazon.com/vpc/pricing), and a GB-month of a gp3
+#: disk (aws.amazon.com/ebs/pricing); GiB of a disk.
+ADDRESS, DISK, GIB = 0.005, 0.08, 16
+#: Dollars a million: S3's PUT and LIST, SQS's calls, of which a million are free.
+PUT, QUEUED = 5.0, 0.40
+#: Calls that are made whether images come or not, seconds between two. The scaler: its lease (a
+#: PUT), a look at reports (a LIST), two queues' lengths. A web process: the load balancer's two
+#: nodes ask every ten seconds for a LIST and two queues.
+LEASE, LOOK, CHECK = 4.0, 3.0, 5.0
 #: Dollars for SQS and S3 calls of a million images: `bench/calls.py`.
 CALLS = 10.70
 #: Dollars a GB-month of S3 Standard (aws.amazon.com/s3/pricing).
@@ -72,6 +82,14 @@ def tiered(images: float, tiers: Sequence[tuple[float, float]]) -> float:
     return total
 
 
+def waiting(webs: int) -> float:
+    """Dollars a month for calls that are made whether images come or not."""
+    month = HOURS * 3600 / 1e6
+    puts = month / LEASE + month / LOOK + webs * month / CHECK
+    queued = 2 * month / LOOK + 2 * webs * month / CHECK
+    return puts * PUT + max(0.0, queued - 1) * QUEUED
+
+
 def parts(load: Load) -> dict[str, dict[str, float]]:
     """By service, dollars a month by what they are for."""
     millions = load.images * DAYS / 1e6
@@ -79,7 +97,10 @@ def parts(load: Load) -> dict[str, dict[str, float]]:
     webs = max(2, math.ceil(load.images / 86_400 * 4 / 100))  # four times the day's mean at its peak
     return {
         "irs": {"instances": load.hours * INSTANCE, "calls": millions * CALLS, "storage": load.storage,
-                "web and scaler": (webs + 1) * SMALL * HOURS, "load balancer": BALANCER * HOURS},
+                "web and scaler": (webs + 1) * SMALL * HOURS, "load balancer": BALANCER * HOURS,
+                # Of web tier and scaler; the load balancer has two addresses.
+                "addresses": (webs + 3) * ADDRESS * HOURS, "disks": (webs + 1) * GIB * DISK,
+                "calls while it waits": waiting(webs)},
         "rekognition": {"images": tiered(load.images * DAYS, REKOGNITION)},
         "sagemaker": {"instances": load.hours * SAGEMAKER, "calls": millions * SAGEMAKER_CALLS,
                       "storage": load.storage},

@@ -25,6 +25,10 @@ READ_TIMEOUT = 15.0
 #: One try and two more: what still fails is a fault for the caller's own loop, which has
 #: a longer patience and a record of it. Standard mode backs off with full jitter.
 ATTEMPTS = 3
+#: How long obstore keeps credentials before it asks botocore again; it does five minutes
+#: earlier. botocore answers with such that are good for ten minutes or more: an instance's end
+#: every few hours, and kept for obstore's own half an hour they would be used when they have ended.
+KEPT = timedelta(minutes=10)
 #: Above the number of threads that may call at once in any of our processes.
 POOL = 64
 
@@ -96,7 +100,8 @@ def store(settings: Settings, bucket: str) -> S3Store:
     endpoint = settings.aws_endpoint_url
     options: dict[str, Any] = {
         "region": settings.region,
-        "virtual_hosted_style_request": endpoint is None,
+        # Not with a dot in it: S3's certificate is for one name below its own.
+        "virtual_hosted_style_request": endpoint is None and "." not in bucket,
         "client_options": {
             "allow_http": bool(endpoint and endpoint.startswith("http://")),
             "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT),
@@ -121,7 +126,7 @@ def store(settings: Settings, bucket: str) -> S3Store:
         options["secret_access_key"] = settings.aws_secret_access_key.get_secret_value()
     else:
         try:
-            options["credential_provider"] = Boto3CredentialProvider(session(settings))
+            options["credential_provider"] = Boto3CredentialProvider(session(settings), ttl=KEPT)
         except ValueError as exc:  # obstore's own word for a chain that found none
             raise errors.AccessDenied(NO_CREDENTIALS, code="NoCredentials") from exc
     return S3Store(bucket, **options)

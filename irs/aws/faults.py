@@ -21,6 +21,8 @@ _THROTTLED = frozenset({
     "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
     "RequestThrottledException", "RequestLimitExceeded", "TooManyRequestsException",
     "SlowDown", "KmsThrottled", "BandwidthLimitExceeded", "PriorRequestNotComplete",
+    # SQS: so many messages are in flight, or so soon after a queue of that name was deleted.
+    "OverLimit", "QueueDeletedRecently", "AWS.SimpleQueueService.QueueDeletedRecently",
 })
 #: Credentials that expired are renewed by the provider before the next try.
 _UNREACHABLE = frozenset({
@@ -47,6 +49,8 @@ _DENIED = frozenset({
     "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure",
     "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId",
     "UnrecognizedClientException", "403", "AuthorizationError",
+    # The first spot launch of an account: docs/deploy.md.
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
 })
 _RECEIPT = frozenset({
     "ReceiptHandleIsInvalid", "InvalidReceiptHandle", "MessageNotInflight",

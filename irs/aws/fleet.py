@@ -101,8 +101,9 @@ class Fleet:
             # Base64 is botocore's work for RunInstances.
             "UserData": user_data,
             "InstanceInitiatedShutdownBehavior": "terminate",
+            # One hop: an image that asks for tokens by itself would make it two.
             "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled",
-                                "InstanceMetadataTags": "enabled"},
+                                "HttpPutResponseHopLimit": 1, "InstanceMetadataTags": "enabled"},
             "TagSpecifications": [{"ResourceType": "instance", "Tags": tags}],
             **_surroundings(s),
         }

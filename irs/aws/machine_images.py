@@ -6,6 +6,7 @@ policy of deploy/ami-build.yaml goes by.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from irs.settings import Settings
 ROLE = "ami-build"
 BUILD_TAG, BUILT_TAG = "irs:build", "irs:built"
 VERSION_TAG, MODEL_TAG, BASE_TAG = "irs:version", "irs:model", "irs:base"
+#: What the name of an image may not have in it; a version may: 0.2.0+local.
+_NAMELESS = re.compile(r"[^A-Za-z0-9()\[\] ./'@_-]")
 _LASTING = ("pending", "running", "shutting-down", "stopping", "stopped")
 
 
@@ -141,6 +144,7 @@ class MachineImages:
 
     def create(self, instance: str, *, name: str, description: str, tags: Mapping[str, str]) -> str:
         """Begin an image of a stopped builder; its id. `images` tells when it is available."""
+        name = _NAMELESS.sub("-", name)
         told = {"Name": name, **tags}
         with translated("EC2 CreateImage"):
             return str(self._ec2.create_image(

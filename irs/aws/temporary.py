@@ -21,6 +21,8 @@ TOUCH_EVERY = 600
 #: Seconds without one after which the owner is gone: five renewals missed, and an hour of
 #: disagreeing clocks at most.
 GONE_AFTER = 3_600
+#: Queues in one answer, SQS's most. Of a next page it tells only who names the size of one.
+PAGE = 1_000
 
 _log = log.get("queues")
 
@@ -47,7 +49,7 @@ def urls(settings: Settings, prefix: str) -> list[str]:
     """The URLs of all queues whose names begin with ``prefix``."""
     with translated(f"SQS list of {prefix}*"):
         pages = clients.client(settings, "sqs").get_paginator("list_queues").paginate(
-            QueueNamePrefix=prefix)
+            QueueNamePrefix=prefix, PaginationConfig={"PageSize": PAGE})
         return [url for page in pages for url in page.get("QueueUrls", ())]
 
 

@@ -132,7 +132,9 @@ class Launches:
             return "exhausted"
         except errors.CloudError as exc:
             self.intents.remove(intent)
-            _log.error("scaler.launch_failed", name=intent.name, error=str(exc), code=exc.code)
+            # Refused in this pool alone, or until somebody has seen to it: not again each round.
+            _log.error("scaler.launch_failed", name=intent.name, error=str(exc), code=exc.code,
+                       retry_in=self.pools.exhausted(pool, now))
             return "failed"
         self.intents.remove(intent)
         self.pools.served(pool)

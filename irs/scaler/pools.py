@@ -37,7 +37,7 @@ class Pools:
         return None
 
     def exhausted(self, pool: Pool, now: datetime) -> float:
-        """EC2 had none: the seconds for which the pool is left alone."""
+        """EC2 had none, or refused: the seconds for which the pool is left alone."""
         if self._closed_until.get(pool, now) > now:
             return 0.0  # known already; several launches of one tick met it
         seconds = self._backoff.get(pool, BACKOFF_FIRST)

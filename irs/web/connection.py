@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from irs.web.acceptor import Acceptor
 
 #: Seconds without a byte after which a connection without a request is closed.
-#: More than the 60 s of a load balancer's own, so that it is the first to hang up.
-IDLE = 75.0
+#: More than the idle timeout of the load balancer in front (deploy/stack.yaml: 330 s), so that it
+#: is the first to hang up. The other way round it sends a request on what is closing, and
+#: answers 502. Idle connections are the first to go where there are too many.
+IDLE = 345.0
 #: Seconds in which a client takes none of the answer that is ready for it: it never will, and
 #: a thread may wait for it to, with one of the few places of those that stream.
 UNREAD = 60.0

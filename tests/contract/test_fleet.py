@@ -72,8 +72,14 @@ def test_a_launch_names_its_pool_and_version(kind: str, request: pytest.FixtureR
     settings = request.getfixturevalue(kind).fresh()
     fleet, ec2 = Fleet(settings), clients.client(settings, "ec2")
     subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    asked: list[dict[str, Any]] = []
+    ec2.meta.events.register("provide-client-params.ec2.RunInstances",
+                             lambda params, **_: asked.append(params))
     launched = fleet.launch("n", token=token(), user_data="", type="m7i.large", subnet=subnet,
                             spot=True, version="abc")
+    # Whatever the image or the account would have instead.
+    assert asked[0]["MetadataOptions"].items() >= {
+        "HttpTokens": "required", "HttpPutResponseHopLimit": 1, "InstanceMetadataTags": "enabled"}.items()
     (seen,) = fleet.describe()
     assert (seen.id, seen.type, seen.version) == (launched.id, "m7i.large", "abc")
     raw = ec2.describe_instances(InstanceIds=[seen.id])["Reservations"][0]["Instances"][0]

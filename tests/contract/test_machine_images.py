@@ -111,8 +111,8 @@ def test_an_image_is_made_listed_and_removed_with_its_snapshot(
     port.stop(instance)
     built = datetime(2026, 11, 25, 12, tzinfo=UTC)
     tags = {VERSION_TAG: "0.1.0", MODEL_TAG: "m-0123", BASE_TAG: ami, BUILT_TAG: built.isoformat()}
-    name = f"irs-{settings.cluster}"
-    made = port.create(instance, name=name, description="d", tags=tags)
+    name = f"irs-{settings.cluster}-0.1.0-local"
+    made = port.create(instance, name=name.replace("0-l", "0+l"), description="d", tags=tags)
     if faithful:
         with pytest.raises(errors.CloudError):
             port.create(instance, name=name, description="d", tags=tags)

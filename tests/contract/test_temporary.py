@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from irs.aws import clients, temporary, topics
+from irs.aws import calls, clients, temporary, topics
 from irs.aws.queues import Queue
 from irs.settings import Settings
 
@@ -43,6 +43,20 @@ def test_of_those_that_live_the_first_by_name_sweeps(settings: Settings) -> None
     assert temporary.foremost(settings, f"{prefix}a", {"not listed yet"})
     assert temporary.sweep(settings, prefix) == [dead.name]
     assert len(temporary.urls(settings, prefix)) == 2
+
+
+def test_all_are_seen_however_many_pages_they_fill(settings: Settings,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporary, "PAGE", 2)
+    made = {make(settings, name).url for name in "abc"}
+
+    def asked() -> int:
+        return calls.TALLY.read()["sqs", "ListQueues"].outcomes[calls.OK]
+
+    temporary.urls(settings, "nobody's")
+    before = asked()
+    assert set(temporary.urls(settings, f"{settings.cluster}-ctl-")) == made
+    assert asked() - before == 2, "two and one"
 
 
 def test_subscriptions_of_queues_that_are_gone_are_dropped_and_no_others(settings: Settings) -> None:

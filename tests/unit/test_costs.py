@@ -47,3 +47,9 @@ def test_the_page_quotes_what_is_printed(costs: ModuleType, images: int) -> None
     quoted = [float(cell.strip().lstrip("$").replace(",", "")) for cell in row.split("|")]
     parts = costs.parts(costs.Load(images=images))
     assert quoted == [round(sum(parts[name].values()), 2) for name in ("irs", "rekognition", "sagemaker")]
+
+
+def test_a_service_that_waits_calls_too(costs: ModuleType) -> None:
+    month = 30 * 86_400 / 1e6
+    assert costs.waiting(0) == pytest.approx(month * (1 / 4 + 1 / 3) * 5 + (month * 2 / 3 - 1) * 0.4)
+    assert costs.waiting(1) - costs.waiting(0) == pytest.approx(month / 5 * (5 + 2 * 0.4))

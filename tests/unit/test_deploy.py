@@ -12,6 +12,7 @@ from cfnlint.api import lint
 from irs import settings as settings_module
 from irs.aws import expiry, provision
 from irs.scaler import userdata
+from irs.web import connection
 from tests.integration.stackkit import ROOT, TEMPLATE, template
 
 DEPLOY = ROOT / "deploy"
@@ -91,6 +92,33 @@ def test_the_load_balancer_waits_longer_than_any_client(stack: dict[str, Any]) -
     longest = 300  # what `Prefer: wait` is granted at most: docs/settings.md, IRS_CLIENT_WAIT
     assert "more than the longer of this and 300 is not granted" in (ROOT / "docs/settings.md").read_text()
     assert idle > max(longest, stack["Parameters"]["ClientWait"]["MaxValue"])
+    assert idle < connection.IDLE, "else it sends a request on a connection that is closing: 502"
+
+
+def test_an_update_gives_a_new_web_machine_time_to_become_ready(stack: dict[str, Any]) -> None:
+    """EC2 calls a machine in service when it runs: before it has booted, and before it is asked."""
+    group, targets = stack["Resources"]["WebGroup"], stack["Resources"]["WebTargets"]["Properties"]
+    policy = group["UpdatePolicy"]["AutoScalingRollingUpdate"]
+    minutes = re.fullmatch(r"PT(\d+)M", policy["PauseTime"])
+    assert minutes
+    boots = 60  # up to a minute, says the page
+    checks = targets["HealthCheckIntervalSeconds"] * targets["HealthyThresholdCount"]
+    assert int(minutes[1]) * 60 == group["Properties"]["DefaultInstanceWarmup"] > boots + checks
+    assert policy["MinInstancesInService"] >= 1
+    # Else a scaling policy may end the new machine, and the update goes wrong.
+    assert {"AlarmNotification", "AZRebalance", "ReplaceUnhealthy"} <= set(policy["SuspendProcesses"])
+
+
+def test_a_launch_is_told_its_profile_once(stack: dict[str, Any]) -> None:
+    """By the launch, as a name; EC2 refuses a name beside an ARN."""
+    data = stack["Resources"]["WorkerTemplate"]["Properties"]["LaunchTemplateData"]
+    assert not {"IamInstanceProfile", "InstanceType", "UserData"} & data.keys()
+    assert "IRS_INSTANCE_PROFILE=${Profile}" in TEMPLATE.read_text("utf-8")
+
+
+def test_no_condition_asks_an_empty_list_for_an_item(stack: dict[str, Any]) -> None:
+    """What AWS says to that is not what emulators say; text that may be empty can be compared."""
+    assert "Fn::Select" not in str(stack["Conditions"])
 
 
 def test_prometheus_is_let_in_where_its_configuration_asks(stack: dict[str, Any]) -> None:

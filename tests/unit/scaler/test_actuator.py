@@ -262,6 +262,9 @@ def test_a_launch_that_will_never_work_is_not_remembered() -> None:
     rig = Rig(plan=FaultPlan().fail("launch", 1, errors.AccessDenied("no")))
     rig.launch(1)
     rig.launch(1)
+    assert rig.real() == [], "not each round: a refusal is a call as well"
+    rig.clock.advance(pools.BACKOFF_FIRST)
+    rig.launch(1)
     assert rig.real() == names(1)
 
 

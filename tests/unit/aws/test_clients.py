@@ -1,0 +1,55 @@
+"""How AWS is addressed, where no endpoint is named, and with which credentials."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import boto3  # noqa: TID251 - the session that an instance has
+import botocore.session  # noqa: TID251 - the same
+import pytest
+from botocore.credentials import RefreshableCredentials  # noqa: TID251 - the same
+
+from irs import settings as settings_module
+from irs.aws import clients
+
+
+@pytest.mark.parametrize(("bucket", "by_host"), [("photos", "true"), ("photos.example.com", "false")])
+def test_a_bucket_with_dots_is_no_hosts_name(bucket: str, by_host: str) -> None:
+    """S3's certificate is for ``*.s3.REGION.amazonaws.com``, where ``*`` is one label."""
+    settings = settings_module.build({"aws_access_key_id": "a", "aws_secret_access_key": "b"})
+    assert clients.store(settings, bucket).config["virtual_hosted_style_request"] == by_host
+
+
+class Role:
+    """An instance's credentials, each good for a while from when they were made; the clock stands still."""
+
+    def __init__(self, left: timedelta) -> None:
+        self.now = datetime.now(UTC)
+        self.ends = self.now + left
+        self._made = 0
+        self.credentials = RefreshableCredentials(
+            **self._new(), expiry_time=self.ends, refresh_using=self._renew, method="test",
+            time_fetcher=lambda: self.now)
+
+    def _new(self) -> dict[str, str]:
+        self._made += 1
+        return {"access_key": f"KEY{self._made}", "secret_key": "secret", "token": "token"}
+
+    def _renew(self) -> dict[str, str]:
+        self.ends = self.now + timedelta(hours=6)
+        return {**self._new(), "expiry_time": self.ends.isoformat()}
+
+
+@pytest.mark.parametrize("minutes", [9, 14, 16, 29, 31, 360])
+def test_no_credentials_are_kept_beyond_their_end(minutes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore renews those with less than 15 minutes left; obstore must not keep others for longer."""
+    role = Role(timedelta(minutes=minutes))
+    core = botocore.session.Session()
+    monkeypatch.setattr(core, "get_credentials", lambda: role.credentials)
+    monkeypatch.setattr(clients, "session", lambda _: boto3.Session(
+        region_name="us-east-1", botocore_session=core))
+    store = clients.store(settings_module.build({"cluster": f"keeps-{minutes}"}), "photos")
+    assert callable(store.credential_provider)
+    found = store.credential_provider()
+    assert found["access_key_id"] == ("KEY2" if minutes < 15 else "KEY1")
+    assert datetime.now(UTC) < found["expires_at"] <= role.ends
