@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
+from irs.errors import ModelError
+
 T = TypeVar("T")
 
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -64,8 +66,21 @@ class Device(Protocol):
 
 
 def choose() -> Device:
-    """The GPU that torch takes by itself (the first of ``CUDA_VISIBLE_DEVICES``), else the CPU."""
-    return Cuda() if torch.cuda.is_available() else Cpu()
+    """The GPU that torch takes by itself (the first of ``CUDA_VISIBLE_DEVICES``), else the CPU.
+
+    Raises `ModelError` for a GPU that torch sees and cannot use.
+    """
+    if not torch.cuda.is_available():
+        return Cpu()
+    try:
+        return Cuda()
+    except RuntimeError as exc:
+        raise ModelError(f"torch cannot use the GPU that it sees: {first_line(exc)}") from exc
+
+
+def first_line(exc: BaseException) -> str:
+    """CUDA's errors have many lines, of which the first says what it is."""
+    return (str(exc).strip() or repr(exc)).splitlines()[0]
 
 
 class Cpu:

@@ -43,7 +43,8 @@ class TorchEngine:
         self.labels = registry.labels()
         self._device = device or devices.choose()
         self.depth = self._device.lanes
-        if self._device.torch.type == "cpu":
+        self.on_cpu = self._device.torch.type == "cpu"
+        if self.on_cpu:
             torch.set_num_threads(engine.threads(settings))
         self.precision = _precision(settings, self._device)
         self._running = Running(model, self._device, dtype=getattr(torch, self.precision),

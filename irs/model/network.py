@@ -21,8 +21,7 @@ def build(spec: registry.ModelSpec, weights: Weights) -> torch.nn.Module:
     """The model with its normalisation before it and a softmax after it, in eval mode.
 
     Its ``forward`` takes uint8 RGB, shape (N, H, W, 3), and gives float32
-    probabilities, shape (N, classes), each row adding up to 1. `irs.model.running` calls
-    its parts, ``normalised`` and ``network``, by themselves.
+    probabilities, shape (N, classes), each row adding up to 1; `irs.model.running` its parts.
 
     Raises `ModelError` when torch is missing or the weights do not fit the network.
     """

@@ -12,7 +12,7 @@ import torch
 
 from irs import log
 from irs.errors import DeviceLost, ModelError, OutOfMemory
-from irs.model.device import Device, Lane
+from irs.model.device import Device, Lane, first_line
 
 _log = log.get("model")
 
@@ -49,7 +49,7 @@ class Running:
             for _ in range(device.lanes):
                 self._lanes.put(device.lane())
         except RuntimeError as exc:  # CUDA errors and out of memory are RuntimeErrors
-            raise ModelError(f"the model cannot be put on the {device.label}: {_line(exc)}") from exc
+            raise ModelError(f"the model cannot be put on the {device.label}: {first_line(exc)}") from exc
         #: images that go to the device at once; fewer after it had no memory for more
         self.most = most
         self._lost = ""
@@ -90,9 +90,9 @@ class Running:
             return None
         except RuntimeError as exc:
             if not self._device.alive():
-                self._lost = f"the {self._device.label} is lost to this process: {_line(exc)}"
+                self._lost = f"the {self._device.label} is lost to this process: {first_line(exc)}"
                 raise DeviceLost(self._lost) from exc
-            raise ModelError(f"torch failed on a batch of {len(batch)}: {_line(exc)}") from exc
+            raise ModelError(f"torch failed on a batch of {len(batch)}: {first_line(exc)}") from exc
         finally:
             self._lanes.put(lane)
 
@@ -114,7 +114,7 @@ class Running:
                 self._device.settle()
             except RuntimeError as exc:
                 raise ModelError("the network's values are too large for float16, and it cannot be had in "
-                                 f"float32: {_line(exc)}") from exc
+                                 f"float32: {first_line(exc)}") from exc
             self._used = wide, torch.float32
         _log.warning("model.overflow", precision="float32",
                      reason="the network's values are too large for float16")
@@ -129,8 +129,3 @@ def _compute(batch: np.ndarray[Any, Any], model: torch.nn.Module, device: torch.
     planes = model.normalised(pixels).to(dtype)
     probabilities = torch.softmax(model.network(planes).float(), dim=1)
     return probabilities.to("cpu", non_blocking=True)
-
-
-def _line(exc: BaseException) -> str:
-    """CUDA's errors have many lines, of which the first says what it is."""
-    return (str(exc).strip() or repr(exc)).splitlines()[0]

@@ -144,6 +144,7 @@ class Pipeline:
         except errors.DeviceLost as exc:
             self._ending.begin(exc)
             self._again("fault")
+            _log.warning("job.postponed", id=job.id, attempt=attempt, why=str(exc))
             raise Postponed(str(exc)) from exc
         except Exception as exc:
             # An image that breaks the decoder or the engine in a way nobody foresaw is

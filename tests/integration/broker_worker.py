@@ -2,7 +2,7 @@
 
 What is tested with it is the way of a message. ``HOLD`` names a file for whose end every
 image waits; ``control break`` fails the main loop as a lost connection would; ``DEAF`` is
-the silence in seconds after which it ends itself.
+the silence in seconds after which it ends itself; with ``LOST`` it has a GPU that is gone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from celery.worker.control import control_command
 
 from irs.domain.images import Preprocess
 from irs.domain.jobs import ModelInfo
+from irs.errors import DeviceLost
 from irs.model import engine
 from irs.worker import hearing
 
@@ -37,6 +38,8 @@ class Engine:
         tick = threading.Event()
         while HOLD.exists():
             tick.wait(0.02)
+        if "LOST" in os.environ:
+            raise DeviceLost("the GPU is lost to this process: CUDA error")
         return np.ones((len(batch), 1), np.float32)
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from irs import settings
 from irs.domain import images
 from irs.errors import DeviceLost, ModelError, OutOfMemory
 from irs.model import device as devices
-from irs.model import engine
+from irs.model import engine, engine_torch
 from irs.model.batcher import Batcher
 from irs.model.device import Cpu, Cuda
 from irs.model.engine_torch import TorchEngine
@@ -341,6 +342,17 @@ def test_the_benchmark_measures_every_rate_and_share(tmp_path):
     assert {"bare", "copied", "predict", "lanes", "batcher", "decode", "whole", "lanes_share"} <= row.keys()
     assert (found["device"], found["precision"]) == ("CPU", "float32")
     assert "lanes share" in done.stdout
+
+
+def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch):
+    monkeypatch.setattr(engine, "_has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(engine_torch, "TorchEngine", lambda *_: SimpleNamespace(on_cpu=True))
+
+    with capture_logs() as lines:
+        engine._torch(settings.build(), None)
+
+    assert [line["event"] for line in lines] == ["model.gpu_unusable"]
+    assert "runs on the CPU" in lines[0]["reason"]
 
 
 # -- a GPU ------------------------------------------------------------------------------------------
