@@ -2,7 +2,7 @@
 
 What is tested with it is the way of a message. ``HOLD`` names a file for whose end every
 image waits; ``control break`` fails the main loop as a lost connection would; ``DEAF`` is
-the silence in seconds after which it ends itself; with ``LOST`` it has a GPU that is gone.
+the silence in seconds after which it ends itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from celery.worker.control import control_command
 
 from irs.domain.images import Preprocess
 from irs.domain.jobs import ModelInfo
-from irs.errors import DeviceLost
 from irs.model import engine
 from irs.worker import hearing
 
@@ -26,7 +25,7 @@ HOLD = Path(os.environ["HOLD"])
 
 
 class Engine:
-    """Everything is a tench."""
+    """Everything is a tench; with ``LOST`` in the environment, on a GPU that is gone."""
 
     name = "none"
     info = ModelInfo(name="none", version="sha256:0", engine="none")
@@ -34,12 +33,14 @@ class Engine:
     labels = ("tench",)
 
     def predict(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        from irs import errors
+
         HOLD.with_suffix(".reached").touch()
         tick = threading.Event()
         while HOLD.exists():
             tick.wait(0.02)
         if "LOST" in os.environ:
-            raise DeviceLost("the GPU is lost to this process: CUDA error")
+            raise errors.DeviceLost("the GPU is lost to this process: CUDA error")
         return np.ones((len(batch), 1), np.float32)
 
 
