@@ -52,8 +52,13 @@ class TorchEngine:
         _log.info("model.device", device=self._device.label, precision=self.precision, batches=self.depth)
 
     def buffer(self, images: int) -> np.ndarray[Any, Any]:
-        """See `irs.model.engine.Overlapping.buffer`."""
-        return self._device.buffer(images, self.preprocess.crop, self.preprocess.crop, 3)
+        """See `irs.model.engine.Overlapping.buffer`. Raises `ModelError`."""
+        try:
+            return self._device.buffer(images, self.preprocess.crop, self.preprocess.crop, 3)
+        except RuntimeError as exc:
+            reason = str(exc).partition("\n")[0]
+            raise ModelError(f"no memory that the {self._device.label} reads for {images} images "
+                             f"({reason}): lower IRS_MAX_BATCH") from exc
 
     def predict(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """See `irs.model.engine.Engine.predict`."""

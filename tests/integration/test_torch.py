@@ -299,6 +299,15 @@ def test_the_batcher_keeps_both_lanes_at_work(plain, batch, answers):
     assert batcher.counts.images == len(batch)
 
 
+def test_a_batch_that_the_host_cannot_pin_is_one_line(plain, monkeypatch):
+    def full(*shape):
+        raise RuntimeError("CUDA error: out of memory\nmore lines")
+
+    monkeypatch.setattr(plain._device, "buffer", full)
+    with pytest.raises(ModelError, match=r"CPU reads for 64 images \(CUDA.*memory\): lower IRS_MAX_BATCH$"):
+        plain.buffer(64)
+
+
 def test_a_gpu_is_warmed_by_every_size_in_every_lane(monkeypatch):
     seen = []
 
