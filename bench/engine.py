@@ -1,4 +1,4 @@
-"""What the engines cost an image: torch beside onnxruntime on one thread, and torch on a GPU.
+"""What the engines cost an image: torch beside onnxruntime on one thread. A GPU: `bench/gpu.py`.
 
     python bench/engine.py [PHOTO…] [--batches 1 8 16] [--rounds N] [--model NAME]… [--json FILE]
 
@@ -6,12 +6,8 @@ Both engines are loaded as a worker loads them, into one process, with one threa
 runs each of them once on every batch size, in turn, on the same decoded photographs; what is
 printed are medians of ms an image, by the clock and of processor time, and the median of the
 rounds' ratios of the latter: other work on the machine lengthens the former and not the
-ratio. Each ``--model`` adds one of torchvision's with random weights.
-
-Where torch sees a GPU: the images a second of `predict`, from uint8 in host memory to
-probabilities in host memory, as a share of the rate of the bare network, bf16 and
-channels-last, on tensors that are on the device already. Exit code 1 where a budget of
-`BUDGETS` is not kept; those on time and labels are the default model's.
+ratio. Each ``--model`` adds one of torchvision's with random weights. Exit code 1 where a
+budget of `BUDGETS` is not kept; they are the default model's.
 """
 
 from __future__ import annotations
@@ -34,18 +30,15 @@ from irs import log
 from irs import settings as settings_module
 from irs.domain import images
 from irs.model import engine as engines
-from irs.model import network, registry, weights
+from irs.model import registry
 from irs.model.engine import Engine
 from irs.settings import Settings
 
 #: What must hold: torch's time over onnxruntime's at batch `AT`; photographs with another
-#: top-1 label; the share of the bare model's rate on a GPU.
-BUDGETS = {"ratio": 3.0, "labels_apart": 0, "gpu_share": 0.8}
+#: top-1 label.
+BUDGETS = {"ratio": 3.0, "labels_apart": 0}
 AT = 8
 ENGINES = ("torch", "onnxruntime")
-GPU_BATCHES = (8, 32, 128)
-#: Seconds of one measurement on a GPU, which is too fast for a single batch to tell.
-GPU_WINDOW = 0.5
 
 Array = np.ndarray[Any, Any]
 
@@ -127,69 +120,17 @@ def agreement(both: dict[str, Engine], photos: Array) -> dict[str, Any]:
             "confidence_apart": float(np.abs(ours - theirs).max())}
 
 
-# -- the GPU ------------------------------------------------------------------------------------
-
-def rate(run: Callable[[], object], size: int, finish: Callable[[], object],
-         window: float = GPU_WINDOW) -> float:
-    """Images a second of `run`, called over and over; ``finish`` waits for what it began."""
-    began, calls = time.perf_counter(), 0
-    while time.perf_counter() - began < window:
-        for _ in range(8):
-            run()
-        finish()
-        calls += 8
-    return calls * size / (time.perf_counter() - began)
-
-
-def on_gpu(settings: Settings, photos: Array, rounds: int, device: str = "cuda") -> list[dict[str, float]]:
-    """A row for each batch size: both rates, and the engine's share of the bare network's."""
-    import torch
-
-    finish = torch.cuda.synchronize if device == "cuda" else (lambda: None)
-    spec = registry.spec(settings.model)
-    bare = network.build(spec, weights.obtain(settings, spec)).network.to(
-        device, torch.bfloat16, memory_format=torch.channels_last)
-    engine = engines.load(settings.model_copy(update={"engine": "torch"}))
-    rows = []
-    for size in GPU_BATCHES:
-        host = batch_of(photos, size)
-        there = torch.from_numpy(host).to(device).permute(0, 3, 1, 2).to(
-            torch.bfloat16, memory_format=torch.channels_last)
-
-        def alone(images: torch.Tensor = there) -> None:
-            with torch.inference_mode():
-                bare(images)
-
-        def whole(images: Array = host) -> None:
-            engine.predict(images)
-
-        pairs = []
-        for number in range(-1, rounds):
-            pair = rate(alone, size, finish), rate(whole, size, finish)
-            if number >= 0:
-                pairs.append(pair)
-        rows.append({"batch": size, "bare": statistics.median(b for b, _ in pairs),
-                     "engine": statistics.median(e for _, e in pairs),
-                     "share": statistics.median(e / b for b, e in pairs)})
-    return rows
-
-
 # -- all of it ------------------------------------------------------------------------------------
 
 def measure(options: argparse.Namespace, files: list[bytes]) -> dict[str, Any]:
     """The figures."""
-    import torch
-
-    found: dict[str, Any] = {"threads": 1, "rounds": options.rounds, "models": {}, "gpu": None}
+    found: dict[str, Any] = {"threads": 1, "rounds": options.rounds, "models": {}}
     with tempfile.TemporaryDirectory() as scratch:
         for name in (registry.DEFAULT, *options.model):
             settings = of(name, Path(scratch))
             both = loaded(settings)
             photos = pixels(files, both["torch"].preprocess)
             found["models"][name] = on_cpu(both, photos, options)
-            if name == registry.DEFAULT and torch.cuda.is_available():
-                found["gpu"] = {"name": torch.cuda.get_device_name(),
-                                "rows": on_gpu(settings, photos, options.rounds)}
     return found
 
 
@@ -203,9 +144,6 @@ def broken(found: dict[str, Any]) -> list[str]:
     if default["labels_apart"] > BUDGETS["labels_apart"]:
         lines.append(f"{default['labels_apart']} of {default['photographs']} photographs "
                      "get another label from torch than from onnxruntime")
-    lines += [f"the engine reaches {row['share']:.2f} of the bare model's rate on the GPU at batch "
-              f"{row['batch']}; {BUDGETS['gpu_share']:g} must be"
-              for row in (found["gpu"] or {"rows": ()})["rows"] if row["share"] < BUDGETS["gpu_share"]]
     return lines
 
 
@@ -221,13 +159,6 @@ def show(found: dict[str, Any]) -> None:
         equal = model["photographs"] - model["labels_apart"]
         print(f"{'':<20}top-1 label equal on {equal} of {model['photographs']} photographs, "
               f"confidences at most {model['confidence_apart']:.1e} apart")
-    if found["gpu"] is None:
-        print("no GPU that torch can use: the engine's share of the bare model's rate is not measured")
-        return
-    print(f"images a second on {found['gpu']['name']}")
-    print(f"{'batch':>6}{'bare bf16':>14}{'predict':>14}{'share':>8}")
-    for row in found["gpu"]["rows"]:
-        print(f"{row['batch']:>6}{row['bare']:>14.0f}{row['engine']:>14.0f}{row['share']:>8.2f}")
 
 
 def main() -> int:

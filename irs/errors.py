@@ -24,6 +24,7 @@
     ├── Overloaded               503  more clients wait, or more work, than the service admits
     ├── OutOfMemory              this process has no memory for the image now
     ├── ModelError               the model, its weights or its engine cannot be used
+    │   └── DeviceLost           what it computes on is gone for good, to this process
     └── CloudError               an AWS call failed
         ├── Retryable            the same call may succeed later
         │   ├── Throttled
@@ -196,6 +197,10 @@ class OutOfMemory(IRSError):
 
 class ModelError(IRSError):
     """The model, its weights or its engine cannot be used."""
+
+
+class DeviceLost(ModelError):
+    """The GPU answers this process no more, which says nothing about the image; a new one may reach it."""
 
 
 class CloudError(IRSError):

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,7 +22,7 @@ _log = log.get("model")
 
 
 class Engine(Protocol):
-    """A loaded model. One thread at a time may call `predict`."""
+    """A loaded model. One thread at a time may call `predict`, unless it is `Overlapping`."""
 
     #: ``onnxruntime`` or ``torch``
     name: str
@@ -40,8 +40,20 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Overlapping(Protocol):
+    """What an engine has besides that takes the next batch while it computes one."""
+
+    #: threads that may call `Engine.predict` at once
+    depth: int
+
+    def buffer(self, images: int) -> np.ndarray[Any, Any]:
+        """Memory for a batch, uint8 (images, crop, crop, 3), from which it goes in fastest."""
+        ...
+
+
 def load(settings: Settings, fetch: weights.Fetch | None = None) -> Engine:
-    """The engine that ``settings`` ask for, warmed by one image.
+    """The engine that ``settings`` ask for, warmed by one image, on a GPU by batches of all sizes.
 
     ``auto`` is torch on a machine with a CUDA GPU, else onnxruntime. The onnxruntime
     engine never imports torch into this process: a missing or damaged export is made
@@ -51,7 +63,7 @@ def load(settings: Settings, fetch: weights.Fetch | None = None) -> Engine:
     """
     chosen = _choose(settings)
     engine = _torch(settings, fetch) if chosen == "torch" else _onnxruntime(settings, fetch)
-    _warm(engine)
+    warm(engine, settings.max_batch)
     _log.info("model.loaded", model=engine.info.name, version=engine.info.version, engine=engine.name)
     return engine
 
@@ -67,11 +79,19 @@ def top_k(probabilities: np.ndarray[Any, Any], labels: Sequence[str],
         raise ModelError(f"the engine answered with shape {probabilities.shape} for {len(labels)} labels")
     if not np.isfinite(probabilities).all():
         raise ModelError("the engine answered with numbers that are not finite")
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    return [
-        tuple(Prediction(label=labels[i], index=int(i), confidence=float(row[i])) for i in best)
-        for row, best in zip(probabilities, order, strict=True)
-    ]
+    # Sorting all of a row's classes takes ten times as long as finding the few that matter.
+    k = min(k, len(labels))
+    least = np.partition(probabilities, -k, axis=1)[:, -k]
+    return [_best(row, np.flatnonzero(row >= bound), labels, k)
+            for row, bound in zip(probabilities, least, strict=True)]
+
+
+def _best(row: np.ndarray[Any, Any], likely: np.ndarray[Any, Any], labels: Sequence[str],
+          k: int) -> tuple[Prediction, ...]:
+    """The first ``k`` of the classes ``likely`` (indices, rising) by their probability in ``row``."""
+    order = likely[np.argsort(-row[likely], kind="stable")[:k]]
+    return tuple(Prediction(label=labels[i], index=i, confidence=p)
+                 for i, p in zip(order.tolist(), row[order].tolist(), strict=True))
 
 
 def threads(settings: Settings) -> int:
@@ -99,9 +119,15 @@ def _choose(settings: Settings) -> str:
 
     if torch.cuda.is_available():
         return "torch"
-    _log.warning("model.gpu_unusable", torch=torch.__version__,
-                 reason="this torch cannot use the GPU that is here; onnxruntime runs on the CPU")
+    _unusable("onnxruntime")
     return "onnxruntime"
+
+
+def _unusable(instead: str) -> None:
+    import torch
+
+    _log.warning("model.gpu_unusable", torch=torch.__version__,
+                 reason=f"this torch cannot use the GPU that is here; {instead} runs on the CPU")
 
 
 def _has_nvidia_gpu() -> bool:
@@ -112,12 +138,18 @@ def _has_nvidia_gpu() -> bool:
 def _torch(settings: Settings, fetch: weights.Fetch | None) -> Engine:
     from irs.model import engine_torch
 
-    return engine_torch.TorchEngine(settings, fetch)
+    engine = engine_torch.TorchEngine(settings, fetch)
+    if engine.on_cpu and _has_nvidia_gpu():
+        _unusable("it")
+    return engine
 
 
 def _onnxruntime(settings: Settings, fetch: weights.Fetch | None) -> Engine:
     from irs.model import engine_onnx
 
+    if settings.precision not in ("auto", "float32"):
+        raise ModelError(f"IRS_PRECISION={settings.precision} needs torch, and this worker runs "
+                         "onnxruntime: set IRS_ENGINE=torch, or leave the precision at auto")
     if weights.in_s3(settings) and not settings.model_sha256:
         # Without a digest only the object itself says which export is the right one.
         settings = weights.local(settings, fetch)
@@ -129,7 +161,19 @@ def _onnxruntime(settings: Settings, fetch: weights.Fetch | None) -> Engine:
     return engine_onnx.OnnxEngine(found, threads=threads(settings))
 
 
-def _warm(engine: Engine) -> None:
-    """One image through the engine: what cannot work fails now, not at the first job."""
+def warm(engine: Engine, max_batch: int) -> None:
+    """Images through the engine: what cannot work fails now, not at the first job.
+
+    A GPU chooses its kernels and reserves its memory at the first batch of a size, and for
+    each that is under way at once.
+    """
+    depth = engine.depth if isinstance(engine, Overlapping) else 1
     size = engine.preprocess.crop
-    top_k(engine.predict(np.zeros((1, size, size, 3), np.uint8)), engine.labels)
+    for images in _sizes(max_batch) if depth > 1 else [1]:
+        for _ in range(depth):
+            top_k(engine.predict(np.zeros((images, size, size, 3), np.uint8)), engine.labels)
+
+
+def _sizes(most: int) -> list[int]:
+    """1, 2, 4 and so on, and ``most``."""
+    return [*(1 << power for power in range(most.bit_length()) if 1 << power < most), most]

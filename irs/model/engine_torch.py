@@ -2,47 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from irs import log
 from irs.domain.jobs import ModelInfo
 from irs.errors import ModelError
 from irs.model import engine, network, registry, weights
 from irs.settings import Settings
 
+if TYPE_CHECKING:
+    from irs.model.device import Device
+
+_log = log.get("model")
+
 
 class TorchEngine:
-    """See `irs.model.engine.Engine`."""
+    """See `irs.model.engine.Engine` and `irs.model.engine.Overlapping`."""
 
     name = "torch"
 
-    def __init__(self, settings: Settings, fetch: weights.Fetch | None = None) -> None:
-        """Load the model onto the GPU, or onto the CPU where there is none.
+    def __init__(self, settings: Settings, fetch: weights.Fetch | None = None,
+                 device: Device | None = None) -> None:
+        """Load the model onto ``device``; without one onto the GPU, or the CPU where there is none.
 
-        Raises `ModelError` when torch is missing or the weights cannot be used.
+        Raises `ModelError` when torch is missing, the weights cannot be used or the device
+        cannot take them.
         """
         spec = registry.spec(settings.model)
         source = weights.obtain(settings, spec, fetch)
         model = network.build(spec, source)
         import torch
 
+        from irs.model import device as devices
+        from irs.model.running import Running
+
         self.info = ModelInfo(name=spec.name, version=f"sha256:{source.sha256[:12]}", engine=self.name)
         self.preprocess = spec.preprocess
         self.labels = registry.labels()
-        self._torch = torch
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if self._device.type == "cpu":
+        self._device = device or devices.choose()
+        self.depth = self._device.lanes
+        self.on_cpu = self._device.torch.type == "cpu"
+        if self.on_cpu:
             torch.set_num_threads(engine.threads(settings))
-        # The batch arrives as (N, H, W, 3), which is this layout already.
-        self._model = model.to(self._device, memory_format=torch.channels_last)
+        self.precision = _precision(settings, self._device)
+        self._running = Running(model, self._device, dtype=getattr(torch, self.precision),
+                                most=settings.max_batch)
+        _log.info("model.device", device=self._device.label, precision=self.precision, batches=self.depth)
+
+    def buffer(self, images: int) -> np.ndarray[Any, Any]:
+        """See `irs.model.engine.Overlapping.buffer`. Raises `ModelError`."""
+        try:
+            return self._device.buffer(images, self.preprocess.crop, self.preprocess.crop, 3)
+        except RuntimeError as exc:
+            reason = str(exc).partition("\n")[0]
+            raise ModelError(f"no memory that the {self._device.label} reads for {images} images "
+                             f"({reason}): lower IRS_MAX_BATCH") from exc
 
     def predict(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """See `irs.model.engine.Engine.predict`."""
         engine.check_batch(batch, self.preprocess)
-        try:
-            with self._torch.inference_mode():
-                pixels = self._torch.from_numpy(batch).to(self._device)
-                return self._model(pixels).cpu().numpy()
-        except RuntimeError as exc:  # CUDA errors and out of memory are RuntimeErrors
-            raise ModelError(f"torch failed on a batch of {len(batch)}: {exc}") from exc
+        return self._running.run(batch)
+
+
+def _precision(settings: Settings, device: Device) -> str:
+    """The name of the type that the network computes in; torch's is the same."""
+    if settings.precision == "auto":
+        return device.precision
+    if settings.precision not in device.precisions:
+        raise ModelError(f"IRS_PRECISION={settings.precision}: the {device.label} does not compute in it; "
+                         "leave it at auto")
+    return settings.precision

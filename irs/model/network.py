@@ -21,7 +21,7 @@ def build(spec: registry.ModelSpec, weights: Weights) -> torch.nn.Module:
     """The model with its normalisation before it and a softmax after it, in eval mode.
 
     Its ``forward`` takes uint8 RGB, shape (N, H, W, 3), and gives float32
-    probabilities, shape (N, classes), each row adding up to 1.
+    probabilities, shape (N, classes), each row adding up to 1; `irs.model.running` its parts.
 
     Raises `ModelError` when torch is missing or the weights do not fit the network.
     """
@@ -40,9 +40,12 @@ def build(spec: registry.ModelSpec, weights: Weights) -> torch.nn.Module:
             # A multiplication costs less than a division, on every engine.
             self.register_buffer("scale", 1 / torch.tensor(spec.std).view(1, 3, 1, 1))
 
-        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
             planes = pixels.permute(0, 3, 1, 2).float()
-            return torch.softmax(self.network((planes - self.mean) * self.scale), dim=1)
+            return (planes - self.mean) * self.scale
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(self.network(self.normalised(pixels)), dim=1)
 
     model = Classifier()
     try:

@@ -14,7 +14,7 @@ WORKER = (
     "dead_letter_queue", "visibility_timeout", "max_receive_count", "poll_wait", "remote_control",
     "task_events", "max_image_bytes", "max_image_pixels", "model", "model_weights", "model_sha256",
     "canary_model", "canary_weights", "canary_sha256", "canary_share", "engine",
-    "max_batch", "engine_threads", "cluster", "idle_shutdown", "min_instances",
+    "precision", "max_batch", "engine_threads", "cluster", "idle_shutdown", "min_instances",
     "drain_grace", "host", "worker_metrics_port", "log_level", "log_format",
     "traces", "trace_share", "metrics_host", "log_group",
 )

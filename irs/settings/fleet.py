@@ -30,6 +30,8 @@ class Model(BaseSettings):
     #: where exported models are kept
     model_dir: Path = Path(".irs/models")
     engine: Literal["auto", "onnxruntime", "torch"] = "auto"
+    #: what torch's network computes in
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     max_batch: int = Field(8, ge=1, le=1024)
     #: threads of the engine; 0: one a core
     engine_threads: int = Field(0, ge=0)

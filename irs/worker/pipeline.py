@@ -33,6 +33,7 @@ from irs.results.store import ResultStore
 from irs.settings import Settings, load
 from irs.worker import identity, models, report
 from irs.worker.decoding import Decoders
+from irs.worker.device import Ending
 from irs.worker.models import Models, Served
 from irs.worker.patience import Postponed
 from irs.worker.suspects import Killer, Suspects
@@ -52,7 +53,8 @@ class Pipeline:
 
     def __init__(self, settings: Settings, engine: engines.Engine, *, instance: str,
                  trial: engines.Engine | None = None, backlog: Callable[[], int] = lambda: 0,
-                 metrics: Metrics | None = None, tally: Tally | None = None) -> None:
+                 metrics: Metrics | None = None, tally: Tally | None = None,
+                 ending: Ending | None = None) -> None:
         """``backlog()``: tasks that this worker has taken and not finished; ``trial``: a canary."""
         self._tally = tally or Tally()
         self.metrics = metrics
@@ -62,6 +64,7 @@ class Pipeline:
         self._limits = images.Limits(max_bytes=settings.max_image_bytes,
                                      max_pixels=settings.max_image_pixels)
         self._decoders = Decoders()
+        self._ending = ending or Ending()
         self._inputs = Objects(settings, settings.input_bucket)
         self._results = ResultStore(settings)
         # Two batches: one in the engine, and one that need not wait for anybody's next upload.
@@ -138,6 +141,11 @@ class Pipeline:
                                 "the uploaded image is not in the input bucket", model=model)
         except errors.CloudError:
             raise
+        except errors.DeviceLost as exc:
+            self._ending.begin(exc)
+            self._again("fault")
+            _log.warning("job.postponed", id=job.id, attempt=attempt, why=str(exc))
+            raise Postponed(str(exc)) from exc
         except Exception as exc:
             # An image that breaks the decoder or the engine in a way nobody foresaw is
             # tried again, as its neighbours may be to blame, and named when it keeps on.

@@ -315,6 +315,21 @@ def test_a_second_signal_stops_at_once(make_bench: Callable[..., Bench]) -> None
     assert bench.input.depth().in_flight == 0
 
 
+def test_a_worker_that_lost_its_gpu_ends_and_others_do_its_jobs(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(visibility_timeout=600, max_receive_count=2)
+    bench.hold.touch()
+    worker = bench.worker(LOST="1")
+    ids = bench.send(3)
+    until(bench.reached.exists, 20, "a task begun")
+    bench.hold.unlink()
+    assert worker.popen.wait(20) == 0
+    assert worker.output.count("worker.device_lost") == 1
+    assert "Traceback" not in worker.output
+    assert not any(bench.done(job_id) for job_id in ids), "nothing is said about the images"
+    bench.worker("second")
+    until(lambda: bench.all_done(ids), 20, "done by another")
+
+
 def test_a_killed_workers_jobs_are_finished_by_another(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench()
     bench.hold.touch()

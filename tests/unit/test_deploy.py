@@ -23,7 +23,7 @@ MOST = 51_200
 DEFAULTS = {
     "aws_endpoint_url", "poll_wait", "max_image_bytes", "max_image_pixels", "model_sha256", "engine",
     "max_batch", "engine_threads", "drain_grace", "log_level", "task_events", "traces", "trace_share",
-    "canary_model", "canary_sha256", "canary_share",
+    "canary_model", "canary_sha256", "canary_share", "precision",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import CancelledError
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from irs.domain.images import Preprocess
 from irs.domain.jobs import ModelInfo
-from irs.errors import ModelError, Overloaded
+from irs.errors import DeviceLost, ModelError, Overloaded
 from irs.model.batcher import Batcher
 
 SIZE = 2
@@ -56,6 +57,30 @@ class HeldEngine:
         assert self.entered.acquire(timeout=LONG)
 
 
+class TwoAtOnce(HeldEngine):
+    """The same for two threads, whose batches it keeps apart by where they lie."""
+
+    depth = 2
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.buffers = []
+        self.under_way = set()
+
+    def buffer(self, images):
+        self.buffers.append(np.empty((images, SIZE, SIZE, 3), np.uint8))
+        return self.buffers[-1]
+
+    def predict(self, batch):
+        [mine] = [n for n, one in enumerate(self.buffers) if np.shares_memory(one, batch)]
+        assert mine not in self.under_way
+        self.under_way.add(mine)
+        try:
+            return super().predict(batch)
+        finally:
+            self.under_way.discard(mine)
+
+
 @pytest.fixture
 def start():
     """Starts batchers; closes them, engines released, when the test ends."""
@@ -71,7 +96,7 @@ def start():
     for engine, batcher in running:
         engine.go.set()
         batcher.close()
-        assert not batcher._thread.is_alive()
+        assert not any(thread.is_alive() for thread in batcher._threads)
 
 
 def label(answer):
@@ -263,4 +288,125 @@ def test_many_threads_each_hear_their_own_answer(start):
 def test_as_a_context_manager():
     with Batcher(HeldEngine(), max_batch=2) as batcher:
         assert label(batcher.submit(image(5))) == "label 5"
-    assert not batcher._thread.is_alive()
+    assert not any(thread.is_alive() for thread in batcher._threads)
+
+
+# -- an engine that takes a batch while it computes another ---------------------------------------
+
+def test_the_next_batch_begins_while_one_runs_once_it_is_as_large(start):
+    engine = TwoAtOnce(held=True)
+    batcher = start(engine)
+    answers = [batcher.submit(image(0))]
+    engine.wait_entered()
+    answers.append(batcher.submit(image(1)))
+    engine.wait_entered()
+    assert engine.batches == [[0], [1]]
+    assert engine.under_way == {0, 1}
+
+    answers += [batcher.submit(image(i)) for i in range(2, 5)]  # two are under way: there is no third
+    assert batcher.depth == 3
+    engine.go.set()
+    assert [label(a) for a in answers] == [f"label {i}" for i in range(5)]
+
+
+def test_a_small_batch_does_not_get_in_the_way_behind_a_large_one(start):
+    engine = TwoAtOnce(held=True)
+    batcher = start(engine)
+    with batcher._changed:  # all four are there when the first thread looks
+        answers = [batcher.submit(image(i)) for i in range(4)]
+    engine.wait_entered()
+    answers += [batcher.submit(image(i)) for i in (4, 5, 6)]
+    assert batcher.depth == 3
+    assert engine.batches == [[0, 1, 2, 3]]
+
+    answers.append(batcher.submit(image(7)))
+    engine.wait_entered()
+    assert engine.batches == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    engine.go.set()
+    assert [label(a) for a in answers] == [f"label {i}" for i in range(8)]
+
+
+def test_a_small_batch_begins_when_the_large_one_has_ended(start):
+    engine = TwoAtOnce(held=True)
+    batcher = start(engine)
+    with batcher._changed:
+        answers = [batcher.submit(image(i)) for i in range(4)]
+    engine.wait_entered()
+    answers.append(batcher.submit(image(4)))
+    engine.go.set()
+
+    assert [label(a) for a in answers] == [f"label {i}" for i in range(5)]
+    assert engine.batches == [[0, 1, 2, 3], [4]]
+
+
+def test_closing_answers_both_batches_and_what_waits(start):
+    engine = TwoAtOnce(held=True)
+    batcher = start(engine)
+    answers = []
+    for i in range(2):
+        answers.append(batcher.submit(image(i)))
+        engine.wait_entered()
+    answers.append(batcher.submit(image(2)))
+    closer = threading.Thread(target=batcher.close)
+    closer.start()
+    engine.go.set()
+    closer.join(LONG)
+
+    assert [label(a) for a in answers] == [f"label {i}" for i in range(3)]
+
+
+def test_closing_fails_both_batches_of_an_engine_that_hangs(start):
+    engine = TwoAtOnce(held=True)
+    batcher = start(engine)
+    answers = []
+    for i in range(2):
+        answers.append(batcher.submit(image(i)))
+        engine.wait_entered()
+
+    batcher.close(timeout=0)
+
+    for answer in answers:
+        with pytest.raises(Overloaded, match="stopping"):
+            answer.result(0)
+
+
+def test_seconds_of_two_batches_at_once_are_counted_once(start):
+    engine = TwoAtOnce(held=True)
+    seen = []
+    batcher = start(engine, on_batch=lambda images, seconds: seen.append(seconds))
+    began = time.perf_counter()
+    answers = []
+    for i in range(2):
+        answers.append(batcher.submit(image(i)))
+        engine.wait_entered()
+    engine.go.set()
+    for answer in answers:
+        label(answer)
+    batcher.close()
+
+    assert len(seen) == 2
+    assert 0 < sum(seen) <= time.perf_counter() - began
+
+
+def test_two_threads_give_each_image_its_own_answer(start):
+    batcher = start(TwoAtOnce(), max_queue=8)
+
+    answers = [batcher.submit(image(i % 256), timeout=LONG) for i in range(600)]
+
+    assert [label(a) for a in answers] == [f"label {i % 256}" for i in range(600)]
+    assert batcher.counts.images == 600
+
+
+def test_on_a_device_that_is_lost_no_image_is_tried_by_itself(start):
+    engine = HeldEngine(held=True, bad=[1], error=DeviceLost)
+    batcher = start(engine)
+    first = batcher.submit(image(0))
+    engine.wait_entered()
+    answers = [batcher.submit(image(i)) for i in (1, 2)]
+    engine.go.set()
+
+    assert label(first) == "label 0"
+    for answer in answers:
+        with pytest.raises(DeviceLost):
+            answer.result(LONG)
+    assert engine.batches == [[0], [1, 2]]

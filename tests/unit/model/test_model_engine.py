@@ -30,6 +30,17 @@ def test_top_k_is_the_likeliest_first():
     assert [p.label for p in second] == ["ant", "bee"]  # equals in index order
 
 
+@pytest.mark.parametrize("k", [1, 3, 5, 20])
+def test_top_k_is_what_sorting_all_gives_also_among_equals(k):
+    rows = np.random.default_rng(0).integers(0, 6, (200, 20)).astype(np.float32) / 8
+    labels = [str(number) for number in range(20)]
+
+    found = engine.top_k(rows, labels, k)
+
+    order = np.argsort(-rows, axis=1, kind="stable")[:, :k]
+    assert [[p.index for p in answer] for answer in found] == order.tolist()
+
+
 def test_top_k_of_fewer_classes_than_k():
     assert len(engine.top_k(np.full((1, 4), 0.25), LABELS, 9)[0]) == 4
 

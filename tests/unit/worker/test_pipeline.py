@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from structlog.testing import capture_logs
 
 from irs import errors
 from irs.audit import cancelling
@@ -25,6 +26,7 @@ from irs.settings import Settings
 from irs.testing import FaultPlan, MemoryObjects, MemoryQueue
 from irs.worker import decoding
 from irs.worker import pipeline as pipeline_module
+from irs.worker.device import Ending
 from irs.worker.meter import Meter
 from irs.worker.metrics import Metrics
 from irs.worker.pipeline import Pipeline, Postponed
@@ -168,6 +170,21 @@ def test_an_unexpected_error_postpones_until_the_last_receive_and_then_is_the_re
     assert result.attempts == LAST
     assert world.stored(job) == result
     assert world.announced() == [job.id]
+
+
+def test_on_a_lost_gpu_nothing_is_said_about_the_image_and_the_worker_ends_once(world: World) -> None:
+    ended: list[str] = []
+    world.pipeline._ending = Ending(lambda: ended.append("drains"))
+    world.engine.error = errors.DeviceLost("the GPU is lost")
+    jobs = [world.job(png()), world.job(png())]
+    with capture_logs() as lines:
+        for job in jobs:
+            with pytest.raises(Postponed, match="lost") as caught:
+                world.pipeline.classify(job, attempt=LAST, reply_to=None)
+            assert not caught.value.passing, "another process may do it, this one not"
+            assert world.stored(job) is None
+    assert ended == ["drains"]
+    assert [line["why"] for line in lines if line["event"] == "worker.device_lost"] == ["the GPU is lost"]
 
 
 def test_an_image_that_takes_too_long_to_decode_is_a_failed_result(
