@@ -139,7 +139,7 @@ def moto_cloud() -> Iterator[Cloud]:
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported default model, made once a run: the processes of xdist share it."""
-    from irs.model import export, exported
+    from irs.model import export_child, exported
 
     base = tmp_path_factory.getbasetemp()
     directory = (base.parent if XDIST in os.environ else base) / "shared-models"
@@ -148,7 +148,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (directory / "making").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if exported.find(chosen) is None:
-            export.in_subprocess(chosen)
+            export_child.in_subprocess(chosen)
     return directory
 
 

@@ -20,7 +20,6 @@ LONG_MODULES = {
     "irs/client/flows.py",
     "irs/domain/images.py",
     "irs/local/stack.py",
-    "irs/model/export.py",
     "irs/results/announce.py",
     "irs/scaler/loop.py",
     "irs/simulate/command.py",
