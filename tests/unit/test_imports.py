@@ -183,7 +183,7 @@ def test_only_the_aws_rooms_talk_to_aws(name: str) -> None:
 
 
 #: The parts of the domain that open images; no other sees Pillow.
-IMAGES = {"irs.domain.images", "irs.domain.footprint", "irs.domain.rgb", "irs.domain.room"}
+IMAGES = {f"irs.domain.{name}" for name in ("images", "footprint", "orientation", "pillow", "rgb", "room")}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if _room(name) == "irs.domain"])

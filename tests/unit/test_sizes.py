@@ -18,7 +18,6 @@ MODULE, FUNCTION = 250, 40
 LONG_MODULES = {
     "irs/bulk/feeding.py",
     "irs/client/flows.py",
-    "irs/domain/images.py",
     "irs/local/stack.py",
     "irs/results/announce.py",
     "irs/scaler/loop.py",
