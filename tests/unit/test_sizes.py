@@ -21,7 +21,6 @@ LONG_MODULES = {
     "irs/local/stack.py",
     "irs/results/announce.py",
     "irs/scaler/loop.py",
-    "irs/simulate/command.py",
     "irs/web/batches.py",
     "irs/web/cloud.py",
 }
