@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from irs.client.flows import Flow, Flows, Pause
+from irs.client.flows import Flows
+from irs.client.repeats import Flow, Pause
 from irs.client.wire import Answer, NoAnswer, Reply, Request
 
 ID = "7f3c1a52-9d0e-4b7e-8a53-2f1c6f0f9a11"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from irs.client import Failed, NotFound, Overloaded, Refused, Status, TimedOut, Unauthorized, Unreachable
-from irs.client.flows import BACKOFF, BACKOFF_MOST, POLL
+from irs.client.repeats import BACKOFF, BACKOFF_MOST, POLL
 from irs.client.wire import Reply
 from tests.unit.client.scripted import ID, LOST, Script, batch, done, failed, problem, queued, reply
 
