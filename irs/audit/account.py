@@ -169,9 +169,8 @@ def _orphan(found: Account, result: Result | None, job_id: str) -> None:
 
 def _dead(books: Books, found: Account) -> set[str]:
     """The ids of dead letters without a result."""
-    depth = books.dead.depth()
     unnamed: set[str] = set()
-    for letter in letters.peek(books.dead, depth.visible + depth.in_flight):
+    for letter in letters.peek(books.dead, books.dead.depth().there):
         found.letters += 1
         if letter.job is None:
             found.foreign_letters += 1

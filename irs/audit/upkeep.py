@@ -116,4 +116,4 @@ def _messages(queue: Counted) -> int | None:
         depth = queue.depth()
     except errors.NotFound:
         return 0
-    return depth.visible + depth.in_flight + depth.delayed
+    return depth.there + depth.delayed
