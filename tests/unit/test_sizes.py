@@ -23,11 +23,8 @@ LONG_MODULES = {
     "irs/web/cloud.py",
 }
 LONG_FUNCTIONS = {
-    "irs/client/sync.py:classify_many",
-    "irs/domain/policies/predictive.py:tick",
-    "irs/domain/totals.py:fold",
     "irs/log.py:configure",
-    "irs/scaler/telling.py:decided",
+    # One loop, for every message of a day: calls in it would cost what they make clearer.
     "irs/simulate/engine.py:advance",
     "irs/web/metrics.py:__init__",
 }
