@@ -84,3 +84,8 @@ class Script:
             answer = given(step) if callable(given) else given
             if isinstance(answer, Reply) and answer.object().get("status") == "queued":
                 self.now += step.wait
+
+
+def classify(script: Script, image: Any = b"bytes", *, name: str | None = "a.jpg", wait: float = 60) -> Any:
+    """One image of a few bytes."""
+    return script.play(script.flows.classify(image, name=name, wait=wait))
