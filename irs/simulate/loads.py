@@ -51,7 +51,7 @@ def drawn(trace: traces.Trace, *, seed: int, peak: float | None, world: World) -
 def replayed(path: Path, *, world: World, measured: bool) -> Load:
     """What a log of the running scaler tells; where it is ``measured``, its times replace the world's.
 
-    Raises `ValueError` for a log that tells too little.
+    Raises `ValueError` for a log that tells too little, `OSError` for one that cannot be read.
     """
     with path.open(encoding="utf-8", errors="replace") as lines:
         found = history.read(lines, service=None if measured else world.service_seconds)
