@@ -7,6 +7,7 @@ import io
 import itertools
 import logging
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,13 @@ XDIST = "PYTEST_XDIST_WORKER"
 LONGEST_FIRST = {name: place for place, name in enumerate(
     ("faults", "integration", "browser", "contract", "unit"))}
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    # A shell that starts the tests in its background has them ignore SIGINT, and whatever they
+    # start would inherit that: a Ctrl-C that a test sends would reach nobody.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
