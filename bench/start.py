@@ -41,7 +41,7 @@ from irs.aws.objects import Objects
 from irs.domain import keys
 from irs.local import children
 from irs.local.emulator import HOST, bind
-from irs.model import export, exported
+from irs.model import export_child, exported
 
 NUMPY, HELP = 'python -c "import numpy"', "irs --help"
 RESULT, LISTENS, READY = "worker: first result stored", "web: listens", "web: /readyz 200"
@@ -160,7 +160,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"rounds": options.rounds}
     with tempfile.TemporaryDirectory() as scratch, Tiers(Path(scratch), log_format="json") as tiers:
         if exported.find(tiers.settings) is None:
-            export.in_subprocess(tiers.settings)
+            export_child.in_subprocess(tiers.settings)
         starts = Starts(tiers, Path(scratch))
         kinds: dict[str, Callable[..., tuple[Times, str]]] = {
             name: lambda name=name, **env: starts.command(name, **env) for name in COMMANDS}

@@ -29,7 +29,7 @@ from irs.aws import provision  # noqa: E402
 from irs.aws.objects import Objects  # noqa: E402
 from irs.aws.queues import Queue  # noqa: E402
 from irs.local.emulator import Emulator  # noqa: E402
-from irs.model import export, exported  # noqa: E402
+from irs.model import export_child, exported  # noqa: E402
 from irs.results.store import ResultStore  # noqa: E402
 from irs.settings import Settings  # noqa: E402
 from tests.browser import dashkit  # noqa: E402
@@ -138,7 +138,7 @@ def service() -> Iterator[Web]:
             "aws_secret_access_key": "test", "model_dir": directory, "engine_threads": 1,
             "reuse": "off", "poll_wait": 1})
         if exported.find(chosen) is None:
-            export.in_subprocess(chosen)
+            export_child.in_subprocess(chosen)
         provision.ensure(chosen)
         buried(chosen)
         running = Service(chosen, directory, stack)

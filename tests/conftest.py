@@ -7,6 +7,7 @@ import io
 import itertools
 import logging
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,13 @@ XDIST = "PYTEST_XDIST_WORKER"
 LONGEST_FIRST = {name: place for place, name in enumerate(
     ("faults", "integration", "browser", "contract", "unit"))}
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    # A shell that starts the tests in its background has them ignore SIGINT, and whatever they
+    # start would inherit that: a Ctrl-C that a test sends would reach nobody.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -139,7 +147,7 @@ def moto_cloud() -> Iterator[Cloud]:
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported default model, made once a run: the processes of xdist share it."""
-    from irs.model import export, exported
+    from irs.model import export_child, exported
 
     base = tmp_path_factory.getbasetemp()
     directory = (base.parent if XDIST in os.environ else base) / "shared-models"
@@ -148,7 +156,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (directory / "making").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if exported.find(chosen) is None:
-            export.in_subprocess(chosen)
+            export_child.in_subprocess(chosen)
     return directory
 
 

@@ -103,10 +103,9 @@ def newest(queue: DeadLetters, most: int, *, looked: int = LOOKED) -> Look:
     `errors.CloudError`; a queue that does not exist holds none.
     """
     try:
-        depth = queue.depth()
+        there = queue.depth().there
     except errors.NotFound:
         return Look()
-    there = depth.visible + depth.in_flight
     with contextlib.closing(peek(queue, min(there, looked))) as found:
         met = list(itertools.islice(found, looked))
     return Look(letters=tuple(heapq.nlargest(most, met, key=lambda letter: letter.message.sent_ms)),

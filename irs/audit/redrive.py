@@ -79,8 +79,7 @@ def redrive(dead: DeadLetters, work: Work, results: Results,
     Raises `errors.CloudError` where the letters cannot be looked at; what fails with one of
     them is its own fate.
     """
-    depth = dead.depth()
-    for letter in letters.peek(dead, depth.visible + depth.in_flight):
+    for letter in letters.peek(dead, dead.depth().there):
         if letter.job is None:
             if only is None:
                 yield Driven(id=letter.message.id, fate=Fate.FOREIGN)

@@ -54,7 +54,12 @@ class Found:
 
 
 class Sweep:
-    """One process's sweep. `look` raises `irs.errors.CloudError`; not thread-safe."""
+    """One process's sweep. `look` raises `irs.errors.CloudError`; not thread-safe.
+
+    It counts the letters for itself. So do the scaler, for its history, and `/v1/stats`, whose
+    reader has just sent some back or sees that there is none: what one of them knows is in
+    another process, and up to a minute old.
+    """
 
     def __init__(self, dead: DeadLetters, results: Results, announce: Announce, *,
                  receives: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,8 +78,7 @@ class Sweep:
 
     def look(self) -> Found | None:
         """One call while there is nothing new; None then."""
-        depth = self._dead.depth()
-        there = self.there = depth.visible + depth.in_flight
+        there = self.there = self._dead.depth().there
         rested = self._clock() - self._looked >= AGAIN + self.letters
         if there == 0 or (there == self.letters and not rested):
             self.letters = min(self.letters, there)

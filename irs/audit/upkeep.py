@@ -6,8 +6,6 @@ for long one more every few seconds.
 
 from __future__ import annotations
 
-import random
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from irs import errors, log
 from irs.audit.pending import Keeper, Pending
 from irs.audit.sweep import Sweep
 from irs.aws.queues import Depth
+from irs.rounds import Rounds
 
 #: Seconds between looks at the dead letters, and at the queue while jobs wait for long.
 DEAD_EVERY, QUEUE_EVERY = 30.0, 5.0
@@ -61,8 +60,8 @@ class Upkeep:
         self._clock = clock
         self._ports: tuple[Counted, Keeper, Sweep] | None = None
         self._swept = float("-inf")
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._rounds = Rounds(self.turn, name="upkeep", every=QUEUE_EVERY, slowest=SLOWEST,
+                              failed=_failed, erred=_erred)
 
     @property
     def counts(self) -> Counts:
@@ -74,12 +73,11 @@ class Upkeep:
 
     def start(self) -> None:
         """Begin, in a thread."""
-        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
-        self._thread.start()
+        self._rounds.start()
 
     def close(self) -> None:
         """Begin no further turn; one under way ends by itself in its thread."""
-        self._stopping.set()
+        self._rounds.close()
 
     def turn(self) -> None:
         """One turn; raises `errors.CloudError`, the first one if both halves fail."""
@@ -103,22 +101,13 @@ class Upkeep:
             self._swept = self._clock()
             sweep.look()
 
-    def _run(self) -> None:
-        failures = 0
-        # Processes that start together need not sweep together.
-        pause = random.uniform(1, QUEUE_EVERY)  # noqa: S311 - jitter
-        while not self._stopping.wait(pause):
-            try:
-                self.turn()
-                failures, pause = 0, QUEUE_EVERY
-            except errors.CloudError as exc:
-                failures += 1
-                pause = min(SLOWEST, QUEUE_EVERY * failures)
-                _log.warning("audit.upkeep_failed", why=str(exc), failures=failures)
-            except Exception:
-                # Whatever it is, the next turn must come.
-                _log.exception("audit.upkeep_error")
-                pause = SLOWEST
+
+def _failed(exc: errors.CloudError, failures: int) -> None:
+    _log.warning("audit.upkeep_failed", why=str(exc), failures=failures)
+
+
+def _erred() -> None:
+    _log.exception("audit.upkeep_error")
 
 
 def _messages(queue: Counted) -> int | None:
@@ -127,4 +116,4 @@ def _messages(queue: Counted) -> int | None:
         depth = queue.depth()
     except errors.NotFound:
         return 0
-    return depth.visible + depth.in_flight + depth.delayed
+    return depth.there + depth.delayed

@@ -44,6 +44,11 @@ class Depth:
     in_flight: int
     delayed: int
 
+    @property
+    def there(self) -> int:
+        """Those that are not delayed: of dead letters all, with those that somebody looks at just now."""
+        return self.visible + self.in_flight
+
 
 class _Address:
     """A queue's URL, once somebody has asked for it."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from irs import errors, log, tracing
-from irs.bulk import ports as bulk_ports
+from irs import errors, log
+from irs.bulk import sending
 from irs.bulk.hold import Hold
 from irs.bulk.ports import Ports
 from irs.bulk.roll import Roll
 from irs.domain import bulk, keys
 from irs.domain.bulk import FILES, Batch, Member
-from irs.domain.jobs import Failure, Job, Result, Status
+from irs.domain.jobs import Failure, Result, Status
 from irs.domain.pacing import Backlog, Pace
 
 #: Seconds between two writes of the record, and members that may be sent between them: what
@@ -102,7 +103,8 @@ class Feeding:
         """
         if not self._open:
             self._pace.began(self._clock())
-        handled = [(number, self._ports.pool.submit(self._handle, number, member))
+        send = functools.partial(self._ports.pool.submit, sending.send, self._ports, self._batch)
+        handled = [(number, send(self._open[number], member, unsure=number < self._unsure))
                    for number, member in self._next(room)]
         sent = 0
         trouble: Exception | None = None
@@ -141,36 +143,6 @@ class Feeding:
             else:
                 found.append((number, member))
         return found
-
-    def _handle(self, number: int, member: Member) -> Result | Failure | None:
-        """In a thread of the pool: send it, unless it has an outcome already, which is returned."""
-        # A trace of each: one of a hundred thousand images nobody could look at.
-        with tracing.span("irs.feed", attributes={
-                "irs.job.id": self._open[number], "irs.batch.id": self.id},
-                links=[tracing.recall(self.id)]) as span:
-            outcome = self._send(number, member)
-            if isinstance(outcome, Failure):
-                span.set({"error.type": outcome.code})
-        return outcome
-
-    def _send(self, number: int, member: Member) -> Result | Failure | None:
-        job_id = self._open[number]
-        if number < self._unsure:
-            result = self._ports.results.read(job_id)
-            if result is not None:
-                return result
-        if member.source is not None:
-            try:
-                with self._ports.fetching:
-                    data = self._ports.sources.at(member.source).read()
-                    bulk_ports.store(self._ports.inputs, job_id, member.name, data, self._ports.limits,
-                                     batch_id=self.id)
-            except errors.Refused as exc:
-                return Failure(code=exc.code, message=str(exc))
-        _log.debug("job.accepted", id=job_id, batch=self.id)
-        self._ports.send(Job(id=job_id, image=member.name, key=keys.input_key(job_id, member.name),
-                             received=self._batch.created))
-        return None
 
     def _handled(self, number: int, outcome: Result | Failure | None) -> int:
         """1 where it was sent."""

@@ -7,7 +7,6 @@ that dies is followed by the looks of the others, or by its own when it is start
 from __future__ import annotations
 
 import heapq
-import random
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from irs.callbacks.records import Held, Records
 from irs.callbacks.turns import Turns
 from irs.domain import addresses
 from irs.domain.callbacks import IMAGE, LEFT, Record
+from irs.rounds import Rounds
 from irs.settings import Settings
 
 #: Seconds between looks at the records, and most seconds between them while S3 fails.
@@ -77,8 +77,9 @@ class Callbacks:
         self._lock = threading.Lock()
         #: id to the ETag and when to look at it again; as many as there are records
         self._seen: dict[str, tuple[str, datetime]] = {}
-        self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._rounds = Rounds(self.look, name="callbacks", every=EVERY, slowest=SLOWEST,
+                              failed=_failed, erred=_erred)
+        self._callers: list[threading.Thread] = []
 
     def begin(self, record_id: str, url: str, *, about: str = IMAGE) -> None:
         """Promise a callback: before the job can be done, and in S3, so that it is kept."""
@@ -124,18 +125,18 @@ class Callbacks:
     # -- the threads -------------------------------------------------------------------------
     def start(self) -> None:
         """Begin, in threads."""
-        self._threads = [threading.Thread(target=self._call, name=f"callback-{n}", daemon=True)
+        self._callers = [threading.Thread(target=self._call, name=f"callback-{n}", daemon=True)
                          for n in range(self._turns.limits.threads)]
-        self._threads.append(threading.Thread(target=self._run, name="callbacks", daemon=True))
-        for thread in self._threads:
+        for thread in self._callers:
             thread.start()
+        self._rounds.start()
 
     def close(self) -> None:
         """Begin nothing more; an attempt under way ends by itself: see `busy`.
 
         What is due is in its record, for another process or this one's next start.
         """
-        self._stopping.set()
+        self._rounds.close()
         self._turns.close()
 
     def _call(self) -> None:
@@ -157,22 +158,6 @@ class Callbacks:
             self._turns.done(held, came.taken)
         if came.again is not None:
             self._turns.add(came.again, came.seconds)
-
-    def _run(self) -> None:
-        failures = 0
-        pause = random.uniform(1, 5)  # noqa: S311 - jitter: processes that start together
-        while not self._stopping.wait(pause):
-            try:
-                self.look()
-                failures, pause = 0, EVERY
-            except errors.CloudError as exc:
-                failures += 1
-                pause = min(SLOWEST, EVERY * failures)
-                _log.warning("callback.look_failed", why=str(exc), failures=failures)
-            except Exception:
-                # Whatever it is, the next look must come.
-                _log.exception("callback.look_error")
-                pause = SLOWEST
 
     # -- the looks ---------------------------------------------------------------------------
     def look(self) -> None:
@@ -214,3 +199,11 @@ class Callbacks:
             _log.warning("callback.abandoned", id=record.id, host=addresses.host(record.url))
         age = (now - record.created).total_seconds()
         return now + timedelta(seconds=min(RESULT_MOST, max(RESULT_EVERY, age / 5)))
+
+
+def _failed(exc: errors.CloudError, failures: int) -> None:
+    _log.warning("callback.look_failed", why=str(exc), failures=failures)
+
+
+def _erred() -> None:
+    _log.exception("callback.look_error")

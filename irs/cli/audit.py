@@ -12,7 +12,7 @@ import click
 from irs.cli.base import AS_JSON, FAILED, cli
 
 if TYPE_CHECKING:
-    from irs.audit.account import Account
+    from irs.audit.balance import Account
     from irs.audit.redrive import Driven
 
 #: Ids of one kind that are printed; ``--json`` has all of them.

@@ -13,10 +13,10 @@ import httpx
 
 from irs.client import shell
 from irs.client.errors import ClientError
-from irs.client.flows import Flow, Pause
 from irs.client.images import Body, Image
 from irs.client.reading import Reading
 from irs.client.records import Batch, Job, Member, Outcome
+from irs.client.repeats import Flow, Pause
 from irs.client.shell import AHEAD, PARALLEL, RETRIES, TIMEOUT, URL, WAIT, Shell, unseen
 from irs.client.window import Window
 from irs.client.wire import Answer, Request

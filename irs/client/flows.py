@@ -7,30 +7,21 @@ a test can be the service.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import math
 import random
 import time
-import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from irs.client import errors, images, wire
 from irs.client.images import Body, Bytes, Image
 from irs.client.records import Batch, Job
-from irs.client.wire import Answer, NoAnswer, Reply, Request
+from irs.client.repeats import Flow, Repeats, replied
+from irs.client.wire import Reply, Request
 from irs.domain.jobs import Result, Status
 
-T = TypeVar("T")
-
-#: Seconds that one request waits for a result: load balancers cut a connection that has been
-#: silent for 60.
-POLL = 50.0
-#: Seconds before the first repeat; doubled each time, up to the most.
-BACKOFF, BACKOFF_MOST = 0.25, 5.0
 #: Seconds of a poll below which the service did not wait: the next one must not follow at once.
 PROMPT = 1.0
 #: Seconds that the service may take over a batch: it stores all of the images before it answers.
@@ -39,27 +30,13 @@ BATCH = 600
 LOOK, LOOK_MOST = 0.5, 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait for so many seconds."""
-
-    seconds: float
-
-
-Flow = Generator[Request | Pause, Answer | None, T]
-
-
 class Flows:
-    """The flows of one client. ``retries`` is how often a request without an answer is repeated.
-
-    Where there is a deadline, a busy service is asked again until then, as it asks to be.
-    """
+    """The flows of one client: see `irs.client.repeats.Repeats` for the arguments."""
 
     def __init__(self, *, retries: int, clock: Callable[[], float] = time.monotonic,
                  jitter: Callable[[], float] = random.random) -> None:
-        self._retries = retries
         self._clock = clock
-        self._jitter = jitter
+        self._repeats = Repeats(retries=retries, clock=clock, jitter=jitter)
 
     # -- images --------------------------------------------------------------------------
     def classify(self, image: Image, *, name: str | None, wait: float) -> Flow[Result]:
@@ -76,18 +53,18 @@ class Flows:
         """Wait for a job's label."""
         deadline = self._clock() + timeout
         with _about(job_id):
-            reply = yield from self._ask(lambda left: _get(_image(job_id), left), deadline)
+            reply = yield from self._repeats.ask(lambda left: _get(_image(job_id), left), deadline)
             job = wire.job(reply)
         return wire.labelled((yield from self._followed(job, deadline, timeout)))
 
     def get(self, job_id: str) -> Flow[Job]:
         """A job as it stands."""
-        return wire.job((yield from self._ask(lambda _: _get(_image(job_id)))))
+        return wire.job((yield from self._repeats.ask(lambda _: _get(_image(job_id)))))
 
     def cancel(self, job_id: str) -> Flow[Result]:
         """End a job that has not started."""
         request = Request(method="DELETE", path=_image(job_id))
-        return wire.result((yield from self._ask(lambda _: request)))
+        return wire.result((yield from self._repeats.ask(lambda _: request)))
 
     def _sent(self, image: Image, name: str | None, deadline: float | None) -> Flow[Job]:
         named = "" if name is None else name
@@ -97,10 +74,10 @@ class Flows:
         else:
             body, kind = images.body_of(image), "application/octet-stream"
             query = f"?name={wire.quoted(named or images.name_of(image))}"
-        reply = yield from self._post(f"/v1/images{query}", body, kind, deadline)
+        reply = yield from self._repeats.post(f"/v1/images{query}", body, kind, deadline)
         if reply.status in wire.BUSY and reply.id:
             # It is stored, and the service sends it on; to send it again would be too much.
-            yield self._pause(self._delay(0, reply), deadline)
+            yield self._repeats.pause(self._repeats.delay(0, reply), deadline)
             return Job(id=reply.id, status=Status.QUEUED)
         return wire.job(reply)
 
@@ -111,26 +88,26 @@ class Flows:
                 asked = self._clock()
                 if asked >= deadline:
                     raise errors.TimedOut(f"no result after {wait:g} s, the job goes on", id=job.id)
-                reply = yield from self._ask(lambda left: _get(path, left), deadline)
+                reply = yield from self._repeats.ask(lambda left: _get(path, left), deadline)
                 job = wire.job(reply)
                 if job.result is None and self._clock() - asked < PROMPT:
-                    yield self._pause(reply.retry_after or wire.RETRY_AFTER, deadline)
+                    yield self._repeats.pause(reply.retry_after or wire.RETRY_AFTER, deadline)
         return job.result
 
     # -- batches -------------------------------------------------------------------------
     def batch(self, given: str | Path | Sequence[Image]) -> Flow[Batch]:
         """Send many images as one piece of work."""
         body, kind = _many(given)
-        return wire.batch((yield from self._post("/v1/batches", body, kind, None, patience=BATCH)))
+        return wire.batch((yield from self._repeats.post("/v1/batches", body, kind, None, patience=BATCH)))
 
     def get_batch(self, batch_id: str) -> Flow[Batch]:
         """A batch as it stands."""
-        return wire.batch((yield from self._ask(lambda _: _get(_batch(batch_id)))))
+        return wire.batch((yield from self._repeats.ask(lambda _: _get(_batch(batch_id)))))
 
     def cancel_batch(self, batch_id: str) -> Flow[Batch]:
         """End what of a batch has not started."""
         request = Request(method="DELETE", path=_batch(batch_id))
-        return wire.batch((yield from self._ask(lambda _: request)))
+        return wire.batch((yield from self._repeats.ask(lambda _: request)))
 
     def wait_batch(self, batch_id: str, *, timeout: float | None,
                    on_look: Callable[[Batch], object]) -> Flow[Batch]:
@@ -138,21 +115,23 @@ class Flows:
         deadline = self._clock() + (math.inf if timeout is None else timeout)
         with _about(batch_id):
             while True:
-                batch = wire.batch((yield from self._ask(lambda _: _get(_batch(batch_id)), deadline)))
+                reply = yield from self._repeats.ask(lambda _: _get(_batch(batch_id)), deadline)
+                batch = wire.batch(reply)
                 on_look(batch)
                 if batch.finished is not None:
                     return batch
                 if self._clock() >= deadline:
                     raise errors.TimedOut(f"{batch.settled} of {batch.total} images after {timeout:g} s, "
                                           "the batch goes on", id=batch_id)
-                yield self._pause(min(LOOK_MOST, max(LOOK, (batch.estimate_seconds or 0) / 4)), deadline)
+                pause = min(LOOK_MOST, max(LOOK, (batch.estimate_seconds or 0) / 4))
+                yield self._repeats.pause(pause, deadline)
 
     def results(self, batch_id: str, *, status: str | None, start: int) -> Flow[Reply]:
         """Open the stream of a batch's results."""
         only = f"&status={wire.quoted(status)}" if status else ""
         request = Request(method="GET", path=f"{_batch(batch_id)}/results?start={start}{only}",
                           headers={"Accept": "application/x-ndjson"})
-        reply = yield from self._ask(lambda _: request)
+        reply = yield from self._repeats.ask(lambda _: request)
         if reply.status != 200:
             wire.refuse(reply)
         return reply
@@ -160,55 +139,15 @@ class Flows:
     # -- the service ---------------------------------------------------------------------
     def told(self, path: str) -> Flow[Mapping[str, Any]]:
         """What the service says of itself there."""
-        return wire.said((yield from self._ask(lambda _: _get(path))))
+        return wire.said((yield from self._repeats.ask(lambda _: _get(path))))
 
     def health(self, path: str) -> Flow[str]:
         """Raises `errors.Overloaded` where the service says that it is not ready."""
         answer = yield _get(path)  # 503 is the answer here, and no reason to ask again
-        reply = _replied(answer)
+        reply = replied(answer)
         if reply.status != 200:
             wire.refuse(reply)
         return reply.content.decode("utf-8", "replace").strip()
-
-    # -- repeats -------------------------------------------------------------------------
-    def _post(self, path: str, body: Body, kind: str, deadline: float | None, *,
-              patience: int = 0) -> Flow[Reply]:
-        # One key for all tries: a repeat whose first answer was lost is no second job.
-        headers = {"Content-Type": kind, "Idempotency-Key": str(uuid.uuid4())}
-        with contextlib.closing(body):
-            return (yield from self._ask(
-                lambda left: Request(method="POST", path=path, body=body,
-                                     wait=patience or wire.whole(left),
-                                     headers=headers | wire.prefer(left)), deadline))
-
-    def _ask(self, build: Callable[[float], Request], deadline: float | None = None) -> Flow[Reply]:
-        """The answer to ``build(seconds to wait)``, asked again while there is none or a busy one."""
-        for attempt in itertools.count():
-            left = 0.0 if deadline is None else max(0.0, deadline - self._clock())
-            request = build(min(left, POLL))
-            answer = yield request
-            # A busy answer to an upload that names its job is no reason to send it again.
-            if isinstance(answer, Reply) and (answer.status not in wire.BUSY
-                                              or (request.method == "POST" and answer.id)):
-                return answer
-            patient = deadline is not None and isinstance(answer, Reply)
-            late = deadline is not None and self._clock() >= deadline
-            if late or (attempt >= self._retries and not patient):
-                break
-            yield self._pause(self._delay(attempt, answer), deadline)
-        return _replied(answer)
-
-    def _pause(self, seconds: float, deadline: float | None) -> Pause:
-        if deadline is not None:
-            seconds = min(seconds, max(0.0, deadline - self._clock()))
-        return Pause(seconds)
-
-    def _delay(self, attempt: int, answer: Answer | None) -> float:
-        """Seconds before the next try, spread so that clients do not come back together."""
-        if isinstance(answer, Reply) and (asked := answer.retry_after) is not None:
-            return max(asked, BACKOFF) * (1 + self._jitter() / 4)
-        return min(BACKOFF_MOST, BACKOFF * 2.0 ** min(attempt, 16)) * (1 + self._jitter()) / 2
-
 
 @contextlib.contextmanager
 def _about(known: str) -> Iterator[None]:
@@ -218,12 +157,6 @@ def _about(known: str) -> Iterator[None]:
     except errors.ClientError as exc:
         exc.id = exc.id or known
         raise
-
-
-def _replied(answer: Answer | None) -> Reply:
-    if isinstance(answer, Reply):
-        return answer
-    raise errors.Unreachable(answer.why if isinstance(answer, NoAnswer) else "no answer")
 
 
 def _get(path: str, wait: float = 0.0) -> Request:

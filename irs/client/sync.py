@@ -14,10 +14,10 @@ import httpx
 
 from irs.client import shell
 from irs.client.errors import ClientError, Unreachable
-from irs.client.flows import Flow, Pause
 from irs.client.images import Image
 from irs.client.reading import Reading
 from irs.client.records import Batch, Job, Member, Outcome
+from irs.client.repeats import Flow, Pause
 from irs.client.shell import AHEAD, PARALLEL, RETRIES, TIMEOUT, URL, WAIT, Shell, unseen
 from irs.client.window import Window
 from irs.client.wire import Answer, Request
@@ -90,23 +90,14 @@ class Client(Shell):
                 outcome = self._outcome(image, wait, stop)
             except Exception as exc:
                 outcome = Outcome(image=image)
-                bugs.append(exc)  # raised below, in the caller's thread
+                bugs.append(exc)  # raised in the caller's thread
             with changed:
                 window.put(number, outcome)
                 changed.notify()
 
-        def following() -> Outcome | None:
-            """The next outcome; None where another image may be sent first."""
-            with changed:
-                while (outcome := window.pop()) is None and not window.room:
-                    changed.wait()
-            if bugs:
-                raise bugs[0]
-            return outcome
-
         try:
             for image in images:
-                while (outcome := following()) is not None:
+                while (outcome := _following(window, changed, bugs)) is not None:
                     yield outcome
                 with changed:
                     number = window.take()
@@ -114,7 +105,7 @@ class Client(Shell):
                 threading.Thread(target=work, args=(number, image), name="irs-client", daemon=True).start()
             window.close()
             while not window.empty:
-                if (outcome := following()) is not None:
+                if (outcome := _following(window, changed, bugs)) is not None:
                     yield outcome
         finally:
             stop.set()
@@ -234,3 +225,13 @@ class Client(Shell):
             return Outcome(image=image, result=result)
         except ClientError as exc:
             return Outcome(image=image, error=exc)
+
+
+def _following(window: Window, changed: threading.Condition, bugs: Sequence[Exception]) -> Outcome | None:
+    """The next outcome; None where another image may be sent first. Raises the first of the bugs."""
+    with changed:
+        while (outcome := window.pop()) is None and not window.room:
+            changed.wait()
+    if bugs:
+        raise bugs[0]
+    return outcome

@@ -1,1 +1,1 @@
-"""Pure decisions and records: standard library only, Pillow in `images` alone."""
+"""Pure decisions and records: standard library only, Pillow only where images are opened."""

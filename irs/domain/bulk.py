@@ -19,6 +19,7 @@ from typing import Any
 
 from irs.domain import keys, reading
 from irs.domain.jobs import Failure, stamp
+from irs.domain.observing import moment
 
 #: Members in one object of `chunk_key`.
 CHUNK = 1_000
@@ -217,11 +218,7 @@ class Batch:
                 source=str(raw["source"]), outstanding=tuple(map(int, raw["outstanding"])),
                 failed=Flags(chunks={int(k): int(v, 16) for k, v in raw["failed"].items()}),
                 refused={int(k): Failure(code=v[0], message=v[1]) for k, v in raw["refused"].items()},
-                cancelled=_moment(raw["cancelled"]), finished=_moment(raw["finished"]),
+                cancelled=moment(raw["cancelled"]), finished=moment(raw["finished"]),
                 **{name: raw[name] for name in names})
         except (KeyError, TypeError, AttributeError, IndexError) as exc:
             raise ValueError(f"not a batch's record: {exc!r}") from exc
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

@@ -10,19 +10,14 @@ an image and go wrong later, in the header or after it, are `Undecodable`.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
-import logging
 import mmap
-import re
-import threading
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, TiffTags, features
+from PIL import Image, TiffTags, features
 
-from irs.domain import containers, footprint, rgb
+from irs.domain import containers, footprint, orientation, pillow, rgb
 from irs.domain.room import Room
 from irs.errors import OutOfMemory, Refused, TooLarge, Undecodable, UnsupportedFormat
 
@@ -42,24 +37,6 @@ _RLE_SHARE = 8
 #: than this, as the photograph of a telephone does, never waits.
 _SMALL = 16_000_000
 _room = Room()
-
-_bomb_lock = threading.Lock()
-_SILENCE = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-
-_ORIENTATION = ExifTags.Base.Orientation
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
-}
-
-# Pillow logs a hostile file's oddities as errors, and at DEBUG each tag of each file.
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
-# libtiff prints its errors on stderr. Pillow silences its warnings only; where the library
-# is linked statically its symbols are hidden, and those lines stay.
-with contextlib.suppress(AttributeError, OSError):
-    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
@@ -106,9 +83,7 @@ class Decoded:
     pixels: bytes
 
 
-# Pillow refuses at twice this number. It is not switched off, because it also guards what
-# is allocated while a file is opened, before we can look: a GIF's frame, a WebP's canvas.
-Image.MAX_IMAGE_PIXELS = Limits().max_pixels // 2
+pillow.confine(Limits().max_pixels)
 
 
 def validate(data: bytes, limits: Limits) -> Header:
@@ -118,7 +93,7 @@ def validate(data: bytes, limits: Limits) -> Header:
     """
     kind = _kind(data, limits)
     with _refusals(kind, limits), _open(data, kind, limits) as (image, _):
-        return _header(image, _orientation(image))
+        return _header(image, orientation.of(image))
 
 
 def decode(data: bytes, limits: Limits, preprocess: Preprocess) -> Decoded:
@@ -150,9 +125,9 @@ def _decode(image: Image.Image, kind: str, preprocess: Preprocess) -> Decoded:
     raw = rgb.raw_mode(image)
     if kind == "PNG":  # its EXIF may follow its pixels
         image.load()
-    orientation = _orientation(image)
-    header = _header(image, orientation)
-    width, height = _stored_size(image)
+    turned = orientation.of(image)
+    header = _header(image, turned)
+    width, height = orientation.stored_size(image)
     # JPEG only: libjpeg scales by 1/2, 1/4 or 1/8 while it decodes.
     if drafted := image.draft(None, (preprocess.resize, preprocess.resize)):
         width, height = drafted[1][2:]
@@ -160,9 +135,7 @@ def _decode(image: Image.Image, kind: str, preprocess: Preprocess) -> Decoded:
     side = min(width, height) * preprocess.crop / preprocess.resize
     left, top = (width - side) / 2, (height - side) / 2
     crop = rgb.square(frame, raw, (left, top, left + side, top + side), preprocess.crop)
-    if orientation in _TRANSPOSE:
-        crop = crop.transpose(_TRANSPOSE[orientation])
-    return Decoded(header=header, pixels=crop.tobytes())
+    return Decoded(header=header, pixels=orientation.upright(crop, turned).tobytes())
 
 
 def _kind(data: bytes, limits: Limits) -> str:
@@ -210,7 +183,7 @@ def _is_free(memory: int) -> bool:
 def _open(data: bytes, kind: str, limits: Limits) -> Iterator[tuple[Image.Image, int]]:
     """The image, its header read and within the limits, and the bytes that decoding takes."""
     passes = containers.passes(data, kind)
-    _still_pillow(limits)
+    pillow.ready(limits.max_pixels)
     with Image.open(io.BytesIO(data), formats=(kind,)) as image:
         width, height = image.size
         if width * height > limits.max_pixels:
@@ -219,7 +192,7 @@ def _open(data: bytes, kind: str, limits: Limits) -> Iterator[tuple[Image.Image,
                 width * height > limits.max_pixels // _RLE_SHARE:
             raise TooLarge(f"the run-length coded BMP has {width} × {height} pixels; "
                            f"at most {limits.max_pixels // _RLE_SHARE:,} are taken")
-        peak = footprint.peak(image, _stored_size(image), length=len(data), passes=passes)
+        peak = footprint.peak(image, orientation.stored_size(image), length=len(data), passes=passes)
         allowed = _allowed(limits)
         if peak > allowed:
             raise TooLarge(f"decoding this {kind} would take {peak / 1e6:.0f} MB of memory; "
@@ -227,44 +200,9 @@ def _open(data: bytes, kind: str, limits: Limits) -> Iterator[tuple[Image.Image,
         yield image, peak
 
 
-def _still_pillow(limits: Limits) -> None:
-    """Keep Pillow from printing, and its own pixel limit from refusing what ours allows.
-
-    That limit is global, so it is only ever raised: calls with other limits are not harmed,
-    and ours is checked as well. Its warnings are silenced by a filter that stays, because
-    `warnings.catch_warnings` swaps global state and is not safe among threads; the filter is
-    put back where somebody, such as a test runner, has removed it.
-    """
-    if _SILENCE not in warnings.filters:
-        warnings.filterwarnings("ignore", module=_SILENCE[3].pattern)
-    half = (limits.max_pixels + 1) // 2
-    with _bomb_lock:
-        if Image.MAX_IMAGE_PIXELS is not None and half > Image.MAX_IMAGE_PIXELS:
-            Image.MAX_IMAGE_PIXELS = half
-
-
-def _stored_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height as stored, before orientation; Pillow reports a TIFF's after it."""
-    if image.format == "TIFF":
-        return image.tag_v2[256], image.tag_v2[257]
-    return image.size
-
-
-def _header(image: Image.Image, orientation: int) -> Header:
-    width, height = _stored_size(image)
-    if orientation >= 5:
-        width, height = height, width
+def _header(image: Image.Image, turned: int) -> Header:
+    width, height = orientation.upright_size(image, turned)
     return Header(format=image.format or "", width=width, height=height)
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF's 1..8; 1 where the metadata are absent or damaged, as browsers have it."""
-    try:
-        # The base class's method: PNG's own loads the whole image to look behind it.
-        value = Image.Image.getexif(image).get(_ORIENTATION)
-    except Exception:  # the picture is good even where its metadata are not
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _load(image: Image.Image, kind: str) -> Image.Image:
@@ -275,7 +213,7 @@ def _load(image: Image.Image, kind: str) -> Image.Image:
         # Pillow would turn a full copy of the image, and expand the directories of its
         # metadata; we turn the crop and need none of them.
         exif = Image.Image.getexif(image)
-        for tag in (_ORIENTATION, *TiffTags.TAGS_V2_GROUPS):
+        for tag in (orientation.TAG, *TiffTags.TAGS_V2_GROUPS):
             if tag in exif:
                 del exif[tag]
     image.load()

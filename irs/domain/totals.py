@@ -142,14 +142,10 @@ def fold(known: Known, reports: Sequence[Report], *, backlog: int, now: datetime
     workers = {name: seen for name, seen in known.workers.items()
                if now - seen.at <= timedelta(seconds=_FORGOTTEN)}
     for report in reports:
-        before = known.workers.get(report.instance)
-        seen, gained = _follow(before, report, since)
-        workers[report.instance] = seen
-        finished += gained
-        if gained:
-            again = before is not None and before.started_at == report.started_at
-            began = before.at if before and again else report.ready_at or report.started_at
-            work.append(Work(start=began.timestamp(), end=report.at.timestamp(), count=gained))
+        workers[report.instance], done = _follow(known.workers.get(report.instance), report, since)
+        if done is not None:
+            finished += done.count
+            work.append(done)
     late = lag.learn(known.lag, now.timestamp(), backlog, work)
     then = now - timedelta(seconds=late.seconds)
     ahead = sum(workers[r.instance].rate * min(max((then - r.at).total_seconds(), 0.0), AHEAD)
@@ -176,21 +172,27 @@ def _arrivals(known: Known, seen: int, now: datetime) -> Known:
                    short=short)
 
 
-def _follow(before: _Seen | None, report: Report, since: datetime) -> tuple[_Seen, int]:
+def _follow(before: _Seen | None, report: Report, since: datetime) -> tuple[_Seen, Work | None]:
+    """The worker as it is seen now, and what it finished since; None: nothing."""
     if before is None or before.started_at != report.started_at:
         gained = report.done if report.started_at >= since else 0
         spent = (report.at - report.started_at).total_seconds()
         rate = gained / spent if spent > 0 else 0.0
         return _Seen(started_at=report.started_at, at=report.at, done=report.done, rate=rate,
-                     ready=report.ready_at is not None), gained
+                     ready=report.ready_at is not None), _work(
+                         report.ready_at or report.started_at, report, gained)
     if report.at == before.at:
-        return before, 0
+        return before, None
     gained = max(0, report.done - before.done)
     spent = (report.at - before.at).total_seconds()
     # S3 gives no older report after a newer one: it was the worker's clock that was set back.
     rate = gained / spent if spent > 0 else before.rate
     return replace(before, at=report.at, done=max(before.done, report.done), rate=rate,
-                   ready=report.ready_at is not None), gained
+                   ready=report.ready_at is not None), _work(before.at, report, gained)
+
+
+def _work(began: datetime, report: Report, gained: int) -> Work | None:
+    return Work(start=began.timestamp(), end=report.at.timestamp(), count=gained) if gained else None
 
 
 def _service(known: Known, reports: Sequence[Report], now: datetime) -> float | None:

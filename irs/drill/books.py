@@ -43,7 +43,6 @@ class Books:
         #: job id to its result as the service tells it
         self.results: dict[str, Mapping[str, Any]] = {}
         self._stored: dict[str, bytes] = {}
-        self._doubled: list[str] = []
         self._listed = False
 
     def enter(self, uploads: Sequence[Upload]) -> None:

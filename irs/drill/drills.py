@@ -76,8 +76,7 @@ def _hold(ground: Field) -> None:
 def _busy(ground: Field) -> None:
     """Return in the midst of some work, or, where it was too quick to be seen, after it."""
     def at_work() -> bool:
-        depth = ground.target.work.depth()
-        return depth.visible + depth.in_flight > 0
+        return ground.target.work.depth().there > 0
 
     for _ in range(SOME):
         ground.load.in_background()

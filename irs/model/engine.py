@@ -15,7 +15,7 @@ from irs import log
 from irs.domain.images import Preprocess
 from irs.domain.jobs import ModelInfo, Prediction
 from irs.errors import ModelError
-from irs.model import export, exported, weights
+from irs.model import export_child, exported, weights
 from irs.settings import Settings
 
 _log = log.get("model")
@@ -156,7 +156,7 @@ def _onnxruntime(settings: Settings, fetch: weights.Fetch | None) -> Engine:
     found = exported.find(settings)
     if found is None:
         settings = weights.local(settings, fetch)
-        export.in_subprocess(settings)
+        export_child.in_subprocess(settings)
         found = exported.require(settings)
     return engine_onnx.OnnxEngine(found, threads=threads(settings))
 

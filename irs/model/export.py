@@ -1,8 +1,8 @@
 """Export a model to ONNX, once; `python -m irs.model.export` is the same in a process of its own.
 
 torch takes seconds and hundreds of MB to import, and a process never gets them back. A
-worker that finds no export therefore has one made by a child (`in_subprocess`), and itself
-stays without torch. A file lock makes many workers that start together export once.
+worker that finds no export therefore has one made by a child (`irs.model.export_child`), and
+itself stays without torch. A file lock makes many workers that start together export once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import fcntl
 import io
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +21,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import irs
 from irs import log
 from irs import settings as settings_module
 from irs.errors import IRSError, ModelError
@@ -40,10 +38,6 @@ OPSET = 17
 DEADLINE = 1800.0
 #: torch and the graph must agree to this much of a probability.
 TOLERANCE = 1e-3
-#: The directory that the package `irs` is in.
-_ROOT = Path(irs.__file__).absolute().parent.parent
-#: The settings that decide what is exported.
-_FIELDS = ("model", "model_weights", "model_sha256", "model_dir")
 
 _log = log.get("model")
 
@@ -70,55 +64,6 @@ def export(settings: Settings, fetch: weights.Fetch | None = None) -> Path:
         _log.info("model.exported", model=spec.name, path=str(path), bytes=len(graph),
                   seconds=round(time.monotonic() - began, 1))
         return path
-
-
-def in_subprocess(settings: Settings) -> None:
-    """`export` in a child process, so that this one does not import torch.
-
-    Weights must be local: see `weights.local`. Raises `ModelError` with the child's reason.
-    """
-    absolute: dict[str, Any] = {"model_dir": settings.model_dir.absolute()}
-    if settings.model_weights:
-        absolute["model_weights"] = str(Path(settings.model_weights).absolute())
-    chosen = json.loads(settings.model_copy(update=absolute).model_dump_json(include=set(_FIELDS)))
-    command = [sys.executable, "-m", "irs.model.export", "--settings", json.dumps(chosen), "--child"]
-    _log.info("model.exporting", model=settings.model, directory=str(settings.model_dir))
-    # The pipe stays open as long as this process lives; its end tells the child to go too.
-    # An instance's working directory is not where irs is; `-m` looks in the child's own.
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,  # noqa: S603  ours
-                             stderr=subprocess.PIPE, cwd=_ROOT)
-    with child:
-        try:
-            # communicate() would close the child's stdin at once.
-            tail = _Tail(child.stderr)
-            code = child.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            raise ModelError(f"exporting {settings.model} took more than {DEADLINE:.0f} s") from None
-        finally:
-            child.kill()
-        reason = tail.last_line()
-    if code < 0:
-        raise ModelError(f"exporting {settings.model}: killed by signal {-code}; is there enough memory?")
-    if code != 0:
-        raise ModelError(reason or f"exporting {settings.model} failed with code {code}")
-
-
-class _Tail:
-    """Reads a stream to its end in the background and keeps the last line."""
-
-    def __init__(self, stream: IO[bytes] | None) -> None:
-        self._stream = stream
-        self._last = b""
-        self._thread = threading.Thread(target=self._read, name="irs-export-stderr", daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        for line in self._stream or ():
-            self._last = line.strip() or self._last
-
-    def last_line(self) -> str:
-        self._thread.join(5)
-        return self._last.decode(errors="replace")
 
 
 @contextlib.contextmanager

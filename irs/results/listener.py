@@ -8,14 +8,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from types import TracebackType
-from typing import Protocol
 
 from irs import errors, log, tracing
 from irs.aws import temporary
 from irs.aws.queues import BATCH, Queue
 from irs.domain.jobs import Result
 from irs.results.announce import reply_prefix
+from irs.results.waiters import Waiter, Waiters
 from irs.settings import Settings
 
 #: Seconds: an announcement older than this has no reader left.
@@ -30,43 +29,6 @@ HIDDEN = 45
 KEPT = 15.0
 
 _log = log.get("results")
-
-
-class Expects(Protocol):
-    """What a waiter wants of its listener; `irs.testing.MemoryListener` is one too."""
-
-    def forget(self, waiter: Waiter) -> None: ...
-
-
-class Waiter:
-    """One wait for one job's result. Use as a context manager, so that it is forgotten."""
-
-    def __init__(self, listener: Expects, job_id: str) -> None:
-        self.job_id = job_id
-        self.result: Result | None = None
-        self._listener = listener
-        self._heard = threading.Event()
-
-    def wait(self, timeout: float) -> Result | None:
-        """The announced result, or None after ``timeout`` seconds."""
-        self._heard.wait(timeout)
-        return self.result
-
-    def resolve(self, result: Result) -> None:
-        """Wake whoever waits."""
-        self.result = result
-        self._heard.set()
-
-    def close(self) -> None:
-        """Stop expecting."""
-        self._listener.forget(self)
-
-    def __enter__(self) -> Waiter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
 
 
 class Listener:
@@ -85,8 +47,7 @@ class Listener:
         self.last_success = 0.0
         #: the same of the last result that was announced
         self.last_result = 0.0
-        self._waiters: dict[str, list[Waiter]] = {}
-        self._lock = threading.Lock()
+        self._waiters = Waiters()
         self._stopping = threading.Event()
         self._queue: Queue | None = None
         #: receipts of messages that were heard and are not deleted so far
@@ -111,19 +72,7 @@ class Listener:
 
     def expect(self, job_id: str) -> Waiter:
         """Register for ``job_id``; do so before its task is sent."""
-        waiter = Waiter(self, job_id)
-        with self._lock:
-            self._waiters.setdefault(job_id, []).append(waiter)
-        return waiter
-
-    def forget(self, waiter: Waiter) -> None:
-        """The opposite of `expect`."""
-        with self._lock:
-            waiting = self._waiters.get(waiter.job_id, [])
-            if waiter in waiting:
-                waiting.remove(waiter)
-            if not waiting:
-                self._waiters.pop(waiter.job_id, None)
+        return self._waiters.expect(job_id)
 
     @property
     def waiting(self) -> int:
@@ -211,7 +160,4 @@ class Listener:
             tracing.hear(result.id, item)
             if self._told is not None:
                 self._told(result)
-            with self._lock:
-                waiting = list(self._waiters.get(result.id, ()))
-            for waiter in waiting:
-                waiter.resolve(result)
+            self._waiters.resolve(result)

@@ -109,12 +109,12 @@ class Chronicler:
             return None
         self._asked = minute
         try:
-            depth = self._letters.depth()
+            there = self._letters.depth().there
         except errors.CloudError as exc:
             self.trouble("scaler.dead_letters_unknown", exc)
             return None
         self._troubles.pop("scaler.dead_letters_unknown", None)
-        return depth.visible + depth.in_flight  # somebody may be looking at some
+        return there
 
     # -- the hours' objects --------------------------------------------------------------
     def _page(self, at: datetime) -> _Page:

@@ -45,12 +45,35 @@ class Teller:
         ``waits``: the actions are held back, which was told already. ``done``: images that
         the workers have reported as finished, without what is guessed ahead of their reports.
         """
+        self.decision = self._fields(state, seen, actions, waits=waits, done=done)
+        self.totals.update(decisions=1, launch=self.decision["launch"],
+                           terminate=self.decision["terminate"])
+        due = self._clock() - self._told >= TELL
+        also = [a.reason for a in actions if a.reason != state.reason]
+        fields = {**self.decision, "dry_run": self._dry_run, **({"also": also} if also else {})}
+        news = bool(actions and not waits) or changed
+        if news or due or self._dry_run:
+            self._told = self._clock()
+            _log.info("scaler.decision", **fields)
+        else:
+            _log.debug("scaler.decision", **fields)
+        if not news:
+            return None
+        text = chronicle.sentence(
+            visible=seen.visible, have=self.decision["active"], verdict=state.verdict,
+            more=sum(a.count if isinstance(a, Launch) else -len(a.ids)
+                     for a in actions if a.reason == state.reason))
+        return Decision(at=seen.now, text="; ".join((text, *also)))
+
+    def _fields(self, state: State, seen: Observation, actions: Sequence[Action], *, waits: bool,
+                done: int) -> dict[str, Any]:
+        """The decision as JSON."""
+        boot = seen.boot_seconds or self._policy.boot_seconds
+        fleet = fleets.sort(seen.fleet, seen.now.timestamp(), boot)
         states = [view.state for view in seen.fleet]
         launch = sum(a.count for a in actions if isinstance(a, Launch))
         ended = sum(len(a.ids) for a in actions if isinstance(a, Terminate))
-        boot = seen.boot_seconds or self._policy.boot_seconds
-        fleet = fleets.sort(seen.fleet, seen.now.timestamp(), boot)
-        self.decision = {
+        return {
             "at": seen.now.isoformat(), "reason": state.reason, "tick": state.tick,
             "policy": self._policy.name, "visible": seen.visible, "in_flight": seen.in_flight,
             "arrived": seen.arrived, "finished": seen.finished, "done": done,
@@ -66,24 +89,6 @@ class Teller:
             "ready": len(fleet.serving), "booting": [
                 round(ready, 1) for ready in (*fleet.booting, *([boot] * (0 if waits else launch)))],
         }
-        self.totals.update(decisions=1, launch=self.decision["launch"],
-                           terminate=self.decision["terminate"])
-        due = self._clock() - self._told >= TELL
-        also = [a.reason for a in actions if a.reason != state.reason]
-        fields = {**self.decision, "dry_run": self._dry_run, **({"also": also} if also else {})}
-        news = bool(actions and not waits) or changed
-        if news or due or self._dry_run:
-            self._told = self._clock()
-            _log.info("scaler.decision", **fields)
-        else:
-            _log.debug("scaler.decision", **fields)
-        if not news:
-            return None
-        text = chronicle.sentence(
-            visible=seen.visible, have=len(fleet.active), verdict=state.verdict,
-            more=sum(a.count if isinstance(a, Launch) else -len(a.ids)
-                     for a in actions if a.reason == state.reason))
-        return Decision(at=seen.now, text="; ".join((text, *also)))
 
     def trouble(self, event: str, exc: errors.CloudError) -> None:
         """AWS does not answer as it should."""

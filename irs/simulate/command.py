@@ -6,25 +6,18 @@ The verb in `irs.cli` is thin: this is its body, imported only when it runs.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from irs.errors import IRSError
-from irs.simulate import bound, engine, history, policies, report, traces
+from irs.simulate import bound, engine, loads, policies, report, traces
+from irs.simulate.loads import SYNTHETIC, Load
 from irs.simulate.world import World
-
-#: Synthetic traces by name; each is given the seed.
-SYNTHETIC: dict[str, Callable[[int], traces.Trace]] = {
-    "burst": lambda seed: traces.burst(),
-    "diurnal": traces.diurnal,
-    "coursework": traces.coursework,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +42,6 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
-    """Arrivals to serve."""
-
-    name: str
-    arrivals: np.ndarray
-    #: seconds
-    duration: float
-    world: World
-    #: what really happened, for a log
-    recorded: report.Row | None = None
-    #: a sentence for the person who reads the table
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """One load under each policy."""
 
@@ -82,18 +60,12 @@ def options(*, traces: Sequence[Path], synthetic: Sequence[str], from_log: Path 
                                "reports": lag > 0, "outages": tuple(outage), "crash_seconds": crashes}
     if service is not None:
         changed["service_seconds"] = service
-    if boot is not None:
-        changed |= _boot(World(), boot)
     if price is not None:
         changed["price"] = price
+    world = World(**changed) if boot is None else World(**changed).booting(boot)
     return Options(paths=traces, synthetic=synthetic, log=from_log, policies=policy, wait=wait, seed=seed,
-                   peak=peak or None, bound=not no_bound, world=World(**changed),
+                   peak=peak or None, bound=not no_bound, world=world,
                    measured=service is None and boot is None)
-
-
-def _boot(base: World, median: float) -> dict[str, float]:
-    # The share of a boot that is billed is EC2's, whatever the boot takes.
-    return {"boot_median": median, "boot_billed": base.boot_billed * median / base.boot_median}
 
 
 def simulate(asked: Options, *,
@@ -105,10 +77,10 @@ def simulate(asked: Options, *,
     said = progress or (lambda label, share: None)
     try:
         wanted = [parse_policy(text) for text in asked.policies or policies.POLICIES]
-        loads = list(_loads(asked))
+        served = list(_loads(asked))
     except ValueError as exc:
         raise IRSError(str(exc)) from exc
-    for load in loads:
+    for load in served:
         yield _one(load, wanted, asked, said)
 
 
@@ -124,7 +96,7 @@ def _one(load: Load, wanted: Sequence[tuple[str, dict[str, float]]], asked: Opti
                                instance_hours=least / 3600, dollars=least / 3600 * load.world.price))
     if load.recorded:
         rows.append(load.recorded)
-    setting = policies.Setting(world=load.world, wait=asked.wait, peak=_peak(load))
+    setting = policies.Setting(world=load.world, wait=asked.wait, peak=load.peak)
     runs = []
     for name, changed in wanted:
         label = f"{load.name}: {name}"
@@ -159,51 +131,15 @@ def parse_policy(text: str) -> tuple[str, dict[str, float]]:
 
 
 def _loads(asked: Options) -> Iterator[Load]:
+    drawn = functools.partial(loads.drawn, seed=asked.seed, peak=asked.peak, world=asked.world)
     for path in asked.paths:
-        yield _drawn(traces.load(path), asked)
+        yield drawn(traces.load(path))
     for name in asked.synthetic:
         if name not in SYNTHETIC:
             raise ValueError(f"no synthetic trace {name!r}; there are {', '.join(SYNTHETIC)}")
-        yield _drawn(SYNTHETIC[name](asked.seed), asked)
+        yield drawn(SYNTHETIC[name](asked.seed))
     if asked.log is not None:
-        yield _replay(asked.log, asked)
-
-
-def _drawn(trace: traces.Trace, asked: Options) -> Load:
-    # A burst is a number of messages, not a rate: scaling it would change what was asked.
-    if asked.peak is not None and not trace.exact:
-        trace = traces.scaled(trace, asked.peak)
-    return Load(name=trace.name, arrivals=traces.draw(trace, asked.seed), duration=trace.duration,
-                world=asked.world)
-
-
-def _replay(path: Path, asked: Options) -> Load:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        found = history.read(lines, service=None if asked.measured else asked.world.service_seconds)
-    base = _measured(asked.world, found) if asked.measured else asked.world
-    hours = found.instance_seconds / 3600
-    note = (f"from {found.began:%Y-%m-%d %H:%M} UTC, {base.service_seconds:.2f} s an image, "
-            f"boot {base.boot_median:.0f} s")
-    if not found.exact:
-        note += "; arrivals guessed from queue counts: the log has neither arrivals nor completions"
-    return Load(name=path.name, arrivals=found.arrivals, duration=found.seconds, world=base, note=note,
-                recorded=report.Row(policy="as it ran", instance_hours=hours, dollars=hours * base.price,
-                                    launches=found.launches))
-
-
-def _measured(base: World, found: history.History) -> World:
-    changed: dict[str, Any] = {}
-    if found.service_seconds:
-        changed["service_seconds"] = found.service_seconds
-    if found.boot_seconds:
-        changed |= _boot(base, found.boot_seconds)
-    return replace(base, **changed)
-
-
-def _peak(load: Load) -> float:
-    """Requests/s at the busiest, as `irs.simulate.traces.peak` has it, of what really arrived."""
-    seconds = np.bincount(load.arrivals.astype(int), minlength=1).astype(float)
-    return traces.peak(traces.Trace(name=load.name, counts=seconds))
+        yield loads.replayed(asked.log, world=asked.world, measured=asked.measured)
 
 
 def run(asked: Options, *, say: Callable[[str], None], json_path: Path | None = None,

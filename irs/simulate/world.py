@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,6 +65,11 @@ class World:
                 raise ValueError(f"{name} {getattr(self, name)}: want 0 or more")
         if self.boot_billed > self.boot_median:
             raise ValueError(f"boot_billed {self.boot_billed}: more than the boot's {self.boot_median}")
+
+    def booting(self, median: float) -> World:
+        """The same with another median boot, in seconds."""
+        # The share of a boot that is billed is EC2's, whatever the boot takes.
+        return replace(self, boot_median=median, boot_billed=self.boot_billed * median / self.boot_median)
 
     def service_times(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """(count,) float64 seconds: constant, or lognormal with the mean and variation given."""

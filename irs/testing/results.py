@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from irs.domain import keys
 from irs.domain.jobs import Result, Status
-from irs.results.listener import Waiter
+from irs.results.waiters import Waiter, Waiters
 
 
 class MemoryResults:
@@ -46,8 +46,7 @@ class MemoryListener:
         self._told = told
         self.last_success = self.last_result = 0.0
         self.started = self.closed = False
-        self._waiters: dict[str, list[Waiter]] = {}
-        self._lock = threading.Lock()
+        self._waiters = Waiters()
 
     def start(self) -> None:
         """Begin to listen."""
@@ -60,19 +59,7 @@ class MemoryListener:
 
     def expect(self, job_id: str) -> Waiter:
         """Register for ``job_id``."""
-        waiter = Waiter(self, job_id)
-        with self._lock:
-            self._waiters.setdefault(job_id, []).append(waiter)
-        return waiter
-
-    def forget(self, waiter: Waiter) -> None:
-        """The opposite of `expect`."""
-        with self._lock:
-            waiting = self._waiters.get(waiter.job_id, [])
-            if waiter in waiting:
-                waiting.remove(waiter)
-            if not waiting:
-                self._waiters.pop(waiter.job_id, None)
+        return self._waiters.expect(job_id)
 
     @property
     def waiting(self) -> int:
@@ -84,7 +71,4 @@ class MemoryListener:
         self.last_result = time.monotonic()
         if self._told is not None:
             self._told(result)
-        with self._lock:
-            waiting = list(self._waiters.get(result.id, ()))
-        for waiter in waiting:
-            waiter.resolve(result)
+        self._waiters.resolve(result)

@@ -36,7 +36,7 @@ class Results(Protocol):
 
 
 class Waiter(Protocol):
-    """One wait for one job: `irs.results.listener.Waiter`."""
+    """One wait for one job: `irs.results.waiters.Waiter`."""
 
     result: Result | None
 

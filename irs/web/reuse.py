@@ -20,7 +20,7 @@ from irs import errors, log, tracing
 from irs.domain import reuse
 from irs.domain.jobs import Job, Result, Status
 from irs.domain.reuse import Answers, Asked
-from irs.results.listener import Waiter
+from irs.results.waiters import Waiter
 
 #: Jobs on their way that are remembered, as many as `irs.audit.pending` looks after.
 LIMIT = 10_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from irs.aws.machine_images import MachineImages
 from irs.aws.objects import Objects
 from irs.settings import Settings
 from irs.testing.proxy import LoseReply, Proxy, Rule
+from tests import wheels
 from tests.conftest import Cloud
 from tests.integration import stackkit
 from tests.integration.stackkit import Stack
@@ -54,17 +54,7 @@ def settings(cloud: Cloud, model_dir: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of this tree; no index is asked."""
-    place = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "setup.py", "requirements.txt", "README.md", "MANIFEST.in",
-                 "celeryconfig.py", "web_entry.py", "worker_entry.py"):
-        shutil.copy(ROOT / name, place)
-    shutil.copytree(ROOT / "irs", place / "irs", ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "-qq", "--disable-pip-version-check", "--no-deps",
-                    "--no-build-isolation", "--no-index", "--wheel-dir", str(place / "dist"), str(place)],
-                   check=True, timeout=100)
-    [made] = (place / "dist").iterdir()
-    return made
+    return wheels.build(tmp_path_factory.mktemp("source"))
 
 
 class Host:

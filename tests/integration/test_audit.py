@@ -71,7 +71,7 @@ def status(web: Any, job_id: str) -> Any:
 
 
 def test_a_purged_queue_loses_no_job(service: Service, photos: dict[str, bytes]) -> None:
-    web = service.web()
+    web = service.web(script="quick_web.py")
     ids = [submit(web, photos["rocket"]) for _ in range(3)]
     queue = Queue(service.settings, service.settings.input_queue)
     assert queue.purge() == 3
@@ -85,13 +85,13 @@ def test_a_purged_queue_loses_no_job(service: Service, photos: dict[str, bytes])
 
 def test_a_web_process_adopts_the_jobs_of_one_that_was_killed(
         service: Service, photos: dict[str, bytes]) -> None:
-    first = service.web()
+    first = service.web(script="quick_web.py")
     job_id = submit(first, photos["rocket"])
     first.popen.send_signal(signal.SIGKILL)
     first.popen.wait(10)
     queue = Queue(service.settings, service.settings.input_queue)
     queue.purge()
-    second = service.web()
+    second = service.web(script="quick_web.py")
     assert status(second, job_id)["status"] == "queued"
     until(lambda: queue.depth().visible == 1, 40, "sent again")
     service.worker()
@@ -102,7 +102,7 @@ def test_a_deleted_queue_is_504_until_it_is_there_again(
         service: Service, photos: dict[str, bytes]) -> None:
     from irs.aws import provision
 
-    web = service.web()
+    web = service.web(script="quick_web.py")
     job_id = submit(web, photos["rocket"])
     Queue(service.settings, service.settings.input_queue).drop()
     answer = until(lambda: (now := web.call("GET", f"/v1/images/{job_id}")).status == 504 and now,
@@ -118,7 +118,7 @@ def test_dead_letters_are_named_audited_and_sent_back(
         service: Service, photos: dict[str, bytes]) -> None:
     """A job whose worker dies each time, here by a receive that nobody answers."""
     settings = service.settings
-    web = service.web()
+    web = service.web(script="quick_web.py")
     job_id = submit(web, photos["rocket"])
     work, dead = Queue(settings, settings.input_queue), Queue(settings, settings.dead_letter_queue)
 

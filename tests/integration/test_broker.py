@@ -540,8 +540,8 @@ def test_after_faults_of_receiving_the_worker_consumes_again(
 def test_a_worker_that_hears_nothing_of_its_queue_ends_itself(
         make_bench: Callable[..., Bench], proxy: Proxy) -> None:
     bench = make_bench()
-    worker = bench.worker(IRS_AWS_ENDPOINT_URL=proxy.url, DEAF="10")
-    quiet = time.monotonic() + 15
+    worker = bench.worker(IRS_AWS_ENDPOINT_URL=proxy.url, DEAF="6")
+    quiet = time.monotonic() + 8
     until(lambda: time.monotonic() > quiet, 20)
     assert worker.popen.poll() is None, "an idle worker whose polls are answered is not deaf"
     proxy.fault = "503"

@@ -12,7 +12,6 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,9 @@ from irs.errors import Permanent, SettingsError
 from irs.local import children
 from irs.local.emulator import Emulator, bind
 from irs.settings import Settings, build
+from tests.processes import until
 
 pytestmark = pytest.mark.integration
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.05)
 
 
 def at(emulator: Emulator) -> Settings:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from irs.aws.fleet import Fleet, Instance
 from irs.local import children
 from irs.local.instances import INTERRUPTION_FILE, KEPT, InstanceRunner
 from irs.settings import Settings
+from tests.processes import until
 
 pytestmark = pytest.mark.integration
 
@@ -60,14 +60,6 @@ Path("seen.json").touch()
 time.sleep(300)
 """
 FAILS = "import sys; sys.exit('no such model')\n"
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.05)
-    return found
 
 
 class Host:

@@ -18,7 +18,7 @@ import irs
 from irs import settings
 from irs.domain import images
 from irs.errors import ModelError
-from irs.model import engine, export, exported, registry
+from irs.model import engine, export, export_child, exported, registry
 from irs.model.batcher import Batcher
 
 pytestmark = pytest.mark.integration
@@ -227,7 +227,7 @@ def test_workers_that_start_together_export_once(resnet, tmp_path):
 
     def one():
         try:
-            export.in_subprocess(chosen)
+            export_child.in_subprocess(chosen)
         except ModelError as exc:
             failures.append(exc)
 
@@ -248,8 +248,8 @@ def test_an_exporter_leaves_when_its_parent_dies(resnet, tmp_path):
     chosen = resnet.model_copy(update={"model_dir": tmp_path})
     with export._locked(chosen):
         program = (
-            "from irs import settings; from irs.model import export\n"
-            "export.in_subprocess(settings.load())"
+            "from irs import settings; from irs.model import export_child\n"
+            "export_child.in_subprocess(settings.load())"
         )
         variables = settings.as_env(chosen, "model", "model_dir", "model_weights")
         with subprocess.Popen(

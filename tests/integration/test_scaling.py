@@ -18,7 +18,7 @@ import pytest
 from irs.aws.fleet import Fleet
 from irs.aws.queues import Queue
 from irs.local.instances import InstanceRunner
-from tests.integration.conftest import Process, Service, environment, until
+from tests.integration.conftest import ROOT, Process, Service, environment, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -42,10 +42,10 @@ class Deployment:
         stack.callback(stop.set)
         stack.callback(lambda: self.fleet.terminate([i.id for i in self.fleet.describe()]))
 
-    def scaler(self) -> Process:
-        """``irs scale``, running."""
-        process = Process([sys.executable, "-m", "irs", "scale"], environment(self.settings),
-                          self._directory)
+    def scaler(self, *command: str) -> Process:
+        """``irs scale``, running; or the command that stands for it."""
+        process = Process([sys.executable, *(command or ("-m", "irs", "scale"))],
+                          environment(self.settings), self._directory)
         self._stack.callback(process.stop)
         return process
 
@@ -89,7 +89,7 @@ def events(process: Process, name: str) -> list[dict[str, Any]]:
 def test_a_burst_launches_several_and_quiet_drains_them_to_the_minimum(
         deploy: Callable[..., Deployment], photos: dict[str, bytes]) -> None:
     made = deploy(min_instances=1, target_wait=5)
-    scaler = made.scaler()
+    scaler = made.scaler(str(ROOT / "tests/integration/thrifty_scaler.py"))
     until(lambda: made.active() == 1, 30)
     labels = made.burst(photos["chelsea"], 8, 25)
     assert len(labels) == 200

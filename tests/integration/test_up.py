@@ -26,18 +26,11 @@ from irs.aws.queues import Queue
 from irs.local import children
 from irs.local.emulator import bind
 from irs.settings import Settings
+from tests.processes import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.05)
-    return found
 
 
 class Up:

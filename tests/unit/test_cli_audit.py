@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from irs import cli
 from irs.audit import account, redrive
-from irs.audit.account import Account
+from irs.audit.balance import Account
 from irs.audit.redrive import Driven, Fate
 
 ID = "11111111-1111-4111-8111-111111111111"

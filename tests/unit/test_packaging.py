@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import shutil
-import subprocess
-import sys
 import zipfile
 from email.message import Message
 from email.parser import HeaderParser
@@ -17,6 +13,7 @@ from types import ModuleType
 import pytest
 
 import irs
+from tests import wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "docker" / "locks").glob("*.txt"))
@@ -59,16 +56,7 @@ def _pin(text: str) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """Built of a copy, as setuptools leaves things beside what it packs; no index is asked."""
-    place = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "setup.py", "requirements.txt", "README.md", "MANIFEST.in",
-                 "celeryconfig.py", "web_entry.py", "worker_entry.py"):
-        shutil.copy(ROOT / name, place)
-    shutil.copytree(ROOT / "irs", place / "irs", ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "-qq", "--disable-pip-version-check", "--no-deps",
-                    "--no-build-isolation", "--no-index", "--wheel-dir", str(place / "dist"), str(place)],
-                   env={**os.environ, "SOURCE_DATE_EPOCH": "1764547200"}, check=True, timeout=100)
-    [made] = (place / "dist").iterdir()
+    made = wheels.build(tmp_path_factory.mktemp("source"), SOURCE_DATE_EPOCH="1764547200")
     assert made.name == f"irs-{irs.__version__}-py3-none-any.whl"
     return zipfile.ZipFile(made)
 

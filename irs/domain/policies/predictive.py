@@ -63,12 +63,9 @@ def tick(observation: Observation, state: State, policy: Policy) -> tuple[State,
     # An instance that is missing once may be a describe that was late or empty; one that is
     # shown to have ended is none.
     missing = len(state.memory.expected - {view.id for view in observation.fleet})
-    serving = len(fleet.serving)
-    if missing and state.memory.served:
-        serving = max(serving, min(serving + missing, state.memory.served[-1][1]))
     memory, outlook = forecast.look(
-        observation, state.memory, now=now, serving=serving, service=service,
-        wait=policy.target_wait, interval=policy.interval)
+        observation, state.memory, now=now, serving=_serving(fleet, missing, state.memory),
+        service=service, wait=policy.target_wait, interval=policy.interval)
     queue = Queue(backlog=outlook.backlog, rate=outlook.rate, past=outlook.past,
                   wait=policy.target_wait, service=service)
     margin = _margin(queue, memory, now, policy)
@@ -85,18 +82,9 @@ def tick(observation: Observation, state: State, policy: Policy) -> tuple[State,
     if len(memory.readings) < 2:
         # The first reading after a start may be the odd one.
         lacking = min(lacking, max(1, policy.min - have - missing))
-    gone: tuple[str, ...] = ()
-    if have > policy.max:
-        gone = _surplus(fleet, have - policy.max)
-        verdict = f"above the maximum, terminating {len(gone)}"
-    elif lacking > 0:
-        verdict = f"launching {lacking}"
-    elif keep < have:
-        doubt = outlook.doubt or ("instances are missing" if missing else "")
-        gone = () if doubt else _idle(fleet, have - keep, now, observation, policy)
-        verdict = f"held: {doubt}" if doubt else f"terminating {len(gone)}" if gone else "enough"
-    else:
-        verdict = "at the maximum" if have == policy.max and outlook.backlog > have else "enough"
+    doubt = outlook.doubt or ("instances are missing" if missing else "")
+    gone, verdict = _settled(observation, fleet, policy, lacking=lacking, keep=keep, doubt=doubt,
+                             backlog=outlook.backlog)
     reason = (f"queue {observation.visible}, rate {outlook.rate:.2f}/s, W {queue.wait:.1f} s, "
               f"have {have} of {policy.max} ({len(fleet.booting)} booting), keep {keep}: {verdict}")
     memory = replace(memory, at=now, margin=margin, keeps=keeps, expected=ids - set(gone))
@@ -104,6 +92,31 @@ def tick(observation: Observation, state: State, policy: Policy) -> tuple[State,
     if gone:
         return after, (Terminate(ids=gone, reason=reason),)
     return after, (Launch(count=lacking, reason=reason),) if lacking > 0 and have <= policy.max else ()
+
+
+def _serving(fleet: Fleet, missing: int, memory: Memory) -> int:
+    """Those that work, with those of the missing that may: no more than did at the last look."""
+    serving = len(fleet.serving)
+    if missing and memory.served:
+        return max(serving, min(serving + missing, memory.served[-1][1]))
+    return serving
+
+
+def _settled(observation: Observation, fleet: Fleet, policy: Policy, *, lacking: int, keep: int,
+             doubt: str, backlog: float) -> tuple[tuple[str, ...], str]:
+    """Who is to end, and what is done in words; nobody ends while there is a ``doubt``."""
+    have = len(fleet.active)
+    if have > policy.max:
+        gone = _surplus(fleet, have - policy.max)
+        return gone, f"above the maximum, terminating {len(gone)}"
+    if lacking > 0:
+        return (), f"launching {lacking}"
+    if keep < have and doubt:
+        return (), f"held: {doubt}"
+    if keep < have:
+        gone = _idle(fleet, have - keep, observation.now.timestamp(), observation, policy)
+        return gone, f"terminating {len(gone)}" if gone else "enough"
+    return (), "at the maximum" if have == policy.max and backlog > have else "enough"
 
 
 def _rent(observation: Observation, policy: Policy) -> float:

@@ -11,7 +11,8 @@ import pytest
 
 from irs import errors
 from irs.audit import account, listing, uploads
-from irs.audit.account import Account, Books
+from irs.audit.account import Books
+from irs.audit.balance import Account
 from irs.aws.objects import Entry
 from irs.bulk.store import Batches
 from irs.domain import bulk, keys

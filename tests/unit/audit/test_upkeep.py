@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from irs import errors
-from irs.audit import upkeep as upkeep_module
+from irs import errors, rounds
 from irs.audit.pending import Pending
 from irs.audit.sweep import Sweep
-from irs.audit.upkeep import Upkeep
+from irs.audit.upkeep import DEAD_EVERY, Upkeep
+from irs.aws.queues import Depth
 from tests.unit.audit.auditkit import World, job, message
 
 
@@ -89,22 +89,34 @@ def test_a_fault_of_one_half_leaves_the_other_alone(world: World) -> None:
     assert keeping.counts.dead_letters == 1
 
 
-def test_the_thread_outlives_faults_and_defects_and_ends_when_told(
-        world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep_module, "QUEUE_EVERY", 0.01)
-    monkeypatch.setattr(upkeep_module, "SLOWEST", 0.01)
-    troubles = iter([errors.Unreachable("down"), RuntimeError("a defect")])
-    turned = threading.Event()
-    keeping = upkeep(world)
+def test_what_fails_is_said_and_the_next_turn_comes(world: World, events: list[Any]) -> None:
+    world.faults.fail("depth", 1, errors.Unreachable("down"))
+    world.faults.fail("depth", 2, RuntimeError("a defect"))
+    keeping = upkeep(world, dead=world.faults.wrap(world.dead))
+    left = iter([False, False, False, True])
 
-    def turn() -> None:
-        for trouble in troubles:
-            raise trouble
-        turned.set()
+    def wait(seconds: float) -> bool:
+        world.clock.advance(DEAD_EVERY)
+        return next(left)
 
-    monkeypatch.setattr(keeping, "turn", turn)
+    keeping._rounds.run(wait)
+    said = [(event["event"], event["log_level"]) for event in events]
+    assert said == [("audit.upkeep_failed", "warning"), ("audit.upkeep_error", "error")]
+    assert events[0]["failures"] == 1
+    assert keeping.counts.letters == 0
+
+
+def test_it_turns_in_a_thread_and_ends_when_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "FIRST", (0.0, 0.0))
+    swept = threading.Event()
+
+    class Dead:
+        def depth(self) -> Depth:
+            swept.set()
+            return Depth(visible=0, in_flight=0, delayed=0)
+
+    keeping = upkeep(world, dead=Dead())
     keeping.start()
-    assert turned.wait(10)
+    assert swept.wait(10)
     keeping.close()
-    keeping._thread.join(10)
-    assert not keeping._thread.is_alive()
+    assert keeping._rounds.join(10)

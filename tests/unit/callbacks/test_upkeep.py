@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from irs import errors, signing
+from irs import errors, rounds, signing
 from irs.callbacks import upkeep as upkeep_module
 from irs.callbacks.records import OPEN, OVER
 from irs.domain import keys
@@ -388,32 +388,41 @@ def test_a_record_is_found_wherever_it_is(world):
 
 
 # -- threads ---------------------------------------------------------------------------------
-def test_the_threads_call_outlive_faults_and_end_when_told(world, monkeypatch):
-    monkeypatch.setattr(upkeep_module, "EVERY", 0.01)
-    monkeypatch.setattr(upkeep_module.random, "uniform", lambda a, b: 0.01)
+def test_a_look_that_fails_is_said_and_the_next_one_comes(world, events):
+    process = world.process()
+    process.job()
+    world.faults.fail("tags", 1, errors.Unreachable("down"))
+    world.faults.fail("tags", 2, RuntimeError("a defect"))
+    left = iter([False, False, False, True])
+    process._rounds.run(lambda seconds: next(left))
+    said = [(event["event"], event["log_level"]) for event in events]
+    assert said == [("callback.look_failed", "warning"), ("callback.look_error", "error")]
+    assert world.faults.calls["tags"] == 3
+
+
+def test_the_threads_call_and_look_and_end_when_told(world, monkeypatch):
+    monkeypatch.setattr(rounds, "FIRST", (0.0, 0.0))
     called, looked = threading.Event(), threading.Event()
     process = world.process()
-    troubles = iter([errors.Unreachable("down"), RuntimeError("a defect")])
-    monkeypatch.setattr(upkeep_module, "SLOWEST", 0.01)
-
-    def look():
-        for trouble in troubles:
-            raise trouble
-        looked.set()
 
     def answer():
         called.set()
         return Answer(status=200)
 
+    def pending():
+        looked.set()
+        return iter(())
+
     world.answer = answer
-    monkeypatch.setattr(process, "look", look)
+    monkeypatch.setattr(process._records, "pending", pending)
     job_id = process.job()
     process.start()
     finished(world, process, job_id)
     assert called.wait(10)
     assert looked.wait(10)
     process.close()
-    for thread in process._threads:
+    for thread in process._callers:
         thread.join(10)
-    assert not any(thread.is_alive() for thread in process._threads)
+    assert not any(thread.is_alive() for thread in process._callers)
+    assert process._rounds.join(10)
     assert process.busy == 0

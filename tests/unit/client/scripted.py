@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from irs.client.flows import Flow, Flows, Pause
+from irs.client.flows import Flows
+from irs.client.repeats import Flow, Pause
 from irs.client.wire import Answer, NoAnswer, Reply, Request
 
 ID = "7f3c1a52-9d0e-4b7e-8a53-2f1c6f0f9a11"
@@ -83,3 +84,8 @@ class Script:
             answer = given(step) if callable(given) else given
             if isinstance(answer, Reply) and answer.object().get("status") == "queued":
                 self.now += step.wait
+
+
+def classify(script: Script, image: Any = b"bytes", *, name: str | None = "a.jpg", wait: float = 60) -> Any:
+    """One image of a few bytes."""
+    return script.play(script.flows.classify(image, name=name, wait=wait))

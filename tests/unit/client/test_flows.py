@@ -1,4 +1,4 @@
-"""What the client asks for, when it asks again, and what it makes of the answers."""
+"""What the client asks for, and what it makes of the answers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from typing import Any
 import pytest
 
 from irs.client import Failed, NotFound, Overloaded, Refused, Status, TimedOut, Unauthorized, Unreachable
-from irs.client.flows import BACKOFF, BACKOFF_MOST, POLL
+from irs.client.repeats import POLL
 from irs.client.wire import Reply
-from tests.unit.client.scripted import ID, LOST, Script, batch, done, failed, problem, queued, reply
-
-
-def classify(script: Script, image: Any = b"bytes", *, name: str | None = "a.jpg", wait: float = 60) -> Any:
-    return script.play(script.flows.classify(image, name=name, wait=wait))
+from tests.unit.client.scripted import (
+    ID,
+    LOST,
+    Script,
+    batch,
+    classify,
+    done,
+    failed,
+    problem,
+    queued,
+    reply,
+)
 
 
 # -- one image --------------------------------------------------------------------------------
@@ -81,70 +88,7 @@ def test_names_are_quoted() -> None:
     assert script.asked[0].path == "/v1/images?name=a%26b%2F%C3%A4%3F.jpg"
 
 
-# -- again ------------------------------------------------------------------------------------
-def test_a_lost_answer_is_asked_for_again_with_the_same_key_and_body() -> None:
-    script = Script(LOST, LOST, reply(200, done()))
-    classify(script)
-    assert len({asked.headers["Idempotency-Key"] for asked in script.asked}) == 1
-    assert script.bodies == [b"bytes"] * 3
-    assert script.pauses == [BACKOFF / 2, BACKOFF]  # without jitter: the lower half
-
-
-def test_each_image_has_a_key_of_its_own() -> None:
-    script = Script(reply(200, done()))
-    other = Script(reply(200, done()))
-    classify(script)
-    classify(other)
-    assert script.asked[0].headers["Idempotency-Key"] != other.asked[0].headers["Idempotency-Key"]
-
-
-def test_repeats_without_an_answer_are_counted() -> None:
-    script = Script(*[LOST] * 4, retries=3)
-    with pytest.raises(Unreachable, match="does not answer"):
-        classify(script)
-    assert len(script.asked) == 4
-
-
-def test_pauses_grow_to_their_most_and_are_spread() -> None:
-    least, most = (Script(*[LOST] * 9, retries=8, jitter=jitter) for jitter in (0.0, 1.0))
-    for script in (least, most):
-        with pytest.raises(Unreachable):
-            classify(script)
-    assert least.pauses[-1] == BACKOFF_MOST / 2
-    assert most.pauses[-1] == BACKOFF_MOST
-    assert most.pauses == [2 * pause for pause in least.pauses]
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_service_is_asked_again_when_it_says_and_until_the_wait_is_over(status: int) -> None:
-    busy = problem(status, "overloaded", retry_after="5")
-    script = Script(*[busy] * 5, retries=1)
-    with pytest.raises(Overloaded) as raised:
-        classify(script, wait=20)
-    assert script.pauses == [5, 5, 5, 5]
-    assert [asked.wait for asked in script.asked] == [20, 15, 10, 5, 0]
-    assert raised.value.retry_after == 5
-
-
-def test_clients_do_not_come_back_together() -> None:
-    script = Script(problem(503, "overloaded", retry_after="8"), reply(200, done()), jitter=1.0)
-    classify(script)
-    assert script.pauses == [10]  # later than asked, never earlier
-
-
-def test_without_a_wait_a_busy_service_is_asked_only_so_often() -> None:
-    script = Script(*[problem(503, "unavailable")] * 3, retries=2)
-    with pytest.raises(Overloaded):
-        script.play(script.flows.get(ID))
-
-
-def test_a_busy_answer_that_names_the_job_is_followed_and_not_sent_again() -> None:
-    script = Script(problem(503, "unavailable", id=ID, retry_after="2"), problem(504, "lost", id=ID),
-                    reply(200, done()))
-    assert classify(script).label == "tench"
-    assert [asked.method for asked in script.asked] == ["POST", "GET", "GET"]
-
-
+# -- what answers stand for --------------------------------------------------------------------
 @pytest.mark.parametrize(("answer", "kind", "code"), [
     (problem(401, "unauthorized"), Unauthorized, "unauthorized"),
     (problem(403, "forbidden"), Unauthorized, "forbidden"),

@@ -6,25 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from irs.local import children
+from tests.processes import until
 
 #: Both say that they are ready; one ignores SIGTERM, the other obeys it.
 _WAIT = "print('ready', flush=True); time.sleep(60)"
 STUBBORN = f"import signal, time; signal.signal(15, signal.SIG_IGN); {_WAIT}"
 DOCILE = f"import signal, sys, time; signal.signal(15, lambda *_: sys.exit(7)); {_WAIT}"
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
 
 
 def start(tmp_path: Path, code: str) -> children.Child:

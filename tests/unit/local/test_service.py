@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from irs.errors import IRSError
 from irs.local import children, service
 from irs.local.service import Service
 from irs.local.signals import STOPPING, Signals
+from tests.processes import until
 
 
 @pytest.fixture
@@ -24,13 +25,6 @@ def signals() -> Iterator[Signals]:
     signal.set_wakeup_fd(-1)
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
 
 
 def make(tmp_path: Path, code: str) -> Service:
