@@ -35,6 +35,8 @@ IN_MEMORY = 1_048_576
 #: Bytes of the bodies that are held at once, in memory and temporary files, as a multiple of
 #: the largest upload's: 4 GB at the default limits. And at least one batch.
 BODIES = 16
+#: Bytes taken from a connection at a time: a photograph in a turn or two of the loop.
+RECEIVED = 131_072
 #: Bytes of a request's line and headers.
 MAX_HEADERS = 32_768
 #: Connections taken in one turn of the loop, so that a burst need not wait for as many turns.
@@ -69,6 +71,7 @@ class Acceptor(TcpWSGIServer):
                 asyncore_use_poll=True,  # select() ends at descriptor 1024
                 channel_request_lookahead=1,  # keeps reading, and so sees a client leave
                 cleanup_interval=1,
+                recv_bytes=RECEIVED,
                 inbuf_overflow=IN_MEMORY,
                 max_request_body_size=largest,
                 max_request_header_size=MAX_HEADERS,

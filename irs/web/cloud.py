@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from irs import errors, log
 from irs.audit.pending import Keeper, Pending
-from irs.audit.sending import Send, celery_sender
+from irs.audit.sending import Send, sender
 from irs.audit.sweep import Announce, Sweep
 from irs.audit.upkeep import Counts, Upkeep
 from irs.aws import presign
@@ -162,7 +162,7 @@ class Cloud:
         self._mine()
         with self._lock:
             if self._send is None:
-                self._send = celery_sender()
+                self._send = sender(self._settings)
             return self._send
 
     @property
