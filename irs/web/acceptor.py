@@ -58,6 +58,8 @@ class Acceptor(TcpWSGIServer):
         self._limit = settings.max_waiting + SPARE + SPARE_CONNECTIONS
         self._instant: deque[Channel] = deque()
         self._called = False
+        #: requests handed to threads so far
+        self.tasks = 0
         largest = max(request_limit(settings), batch_limit(settings))
         self.bodies = Bodies(max(BODIES * request_limit(settings), largest))
         super().__init__(
@@ -161,6 +163,7 @@ class Acceptor(TcpWSGIServer):
         if task.requests[0].instant:
             self._instant.append(task)  # not here: waitress holds the channel's lock
         else:
+            self.tasks += 1
             super().add_task(task)
 
     def turn(self) -> None:

@@ -72,6 +72,10 @@ class Upload:
         """No name and no bytes: what a browser sends for a file input left empty."""
         return not self._named and not self.size
 
+    def release(self) -> None:
+        """It is not read again."""
+        self.close()
+
     def close(self) -> None:
         """Give the memory or the temporary file back."""
         with contextlib.suppress(OSError):  # it writes first what has found no room before
