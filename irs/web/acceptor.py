@@ -58,6 +58,10 @@ class Acceptor(TcpWSGIServer):
         self._limit = settings.max_waiting + SPARE + SPARE_CONNECTIONS
         self._instant: deque[Channel] = deque()
         self._called = False
+        # Each connection that is taken from the socket has what the socket has.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
         #: requests handed to threads so far
         self.tasks = 0
         largest = max(request_limit(settings), batch_limit(settings))
@@ -97,13 +101,6 @@ class Acceptor(TcpWSGIServer):
             if len(self.active_channels) <= before:
                 return
             self._admit(next(reversed(self.active_channels.values())))
-
-    def set_socket_options(self, conn: socket.socket) -> None:
-        """waitress's, and keep-alive probes."""
-        super().set_socket_options(conn)
-        conn.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
-            conn.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def _admit(self, channel: Channel) -> None:
         """Keep a new connection within the bounds: its address's own, and everybody's."""
