@@ -6,7 +6,7 @@
 A cloud, a web tier, and in this process a stand-in for the workers, which takes each task and
 answers it at once with a result made up: stored and announced as a worker's is. Told are the
 web tier's milliseconds of processor time an upload by ``/proc`` (in the program, in the kernel),
-the emulator's, and the web tier's memory before and after all of it.
+the emulator's, and the web tier's memory before all of it, after it, and a moment later.
 
 ``--against`` is another checkout of the service, whose web tier runs beside this one's on the
 same cloud; rounds alternate between the two, so that a machine that grows slower does so for
@@ -21,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -39,6 +40,9 @@ from irs.results.store import ResultStore
 from irs.settings import Settings
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+#: Seconds without a request after which memory is looked at once more: a beat of the server's
+#: loop, at which it gives back what it does not need, and room.
+QUIET = 12.0
 
 
 class Answers:
@@ -131,8 +135,10 @@ def measure(options: argparse.Namespace, forms: list[Any]) -> list[dict[str, Any
                 figures = rounds(web, tiers.cloud, forms, options)
                 if number:  # the first one warms up
                     taken[name].append(figures)
-        return [{"of": name, "mb_at_rest": memory[name], "mb": web.memory(),
-                 "mb_most": web.memory("VmHWM"),
+        after = {name: web.memory() for name, web in webs.items()}
+        time.sleep(QUIET)  # the measurement itself: what a service left alone holds
+        return [{"of": name, "mb_at_rest": memory[name], "mb": after[name],
+                 "mb_most": web.memory("VmHWM"), "mb_left": web.memory(),
                  "not_200": sum(row["not_200"] for row in taken[name]),
                  **{what: statistics.median(row[what] for row in taken[name])
                     for what in ("web", "program", "kernel", "cloud")}}
@@ -155,7 +161,8 @@ def main() -> int:
     for row in rows:
         print(f"{row['web']:6.2f} ms an upload ({row['program']:.2f} in the program, {row['kernel']:.2f} "
               f"in the kernel), the emulator's {row['cloud']:.2f}; {row['mb_at_rest']:.0f} MB at rest, "
-              f"{row['mb']:.0f} after, {row['mb_most']:.0f} at most: {row['of']}")
+              f"{row['mb']:.0f} after, {row['mb_left']:.0f} when quiet, {row['mb_most']:.0f} at most: "
+              f"{row['of']}")
     return verdict(rows, [f"{row['not_200']:.0f} uploads were not answered with 200: {row['of']}"
                           for row in rows if row["not_200"]], options.json)
 
