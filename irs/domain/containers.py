@@ -79,7 +79,8 @@ def passes(data: bytes, kind: str) -> int:
 def _jpeg_scans(data: bytes) -> int:
     # As libjpeg does, anything between a segment's end and the next marker is skipped,
     # entropy-coded data included. Thumbnails lie within segments and are stepped over.
-    several = len(_SCAN.findall(data)) > 1
+    first = _SCAN.search(data)
+    several = first is not None and _SCAN.search(data, first.end()) is not None
     scans, position = 0, 2
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, position)
