@@ -113,11 +113,11 @@ class Tiers:
         """The emulator."""
         return Tier(self._emulator.child)
 
-    def web(self, **env: str) -> Tier:
-        """A web tier that is ready."""
+    def web(self, script: str = str(children.ROOT / "web_entry.py"), **env: str) -> Tier:
+        """A web tier that is ready; ``script``: another checkout's, of the same settings."""
         with bind(0) as free:
             port = free.getsockname()[1]
-        tier = self._start("web", str(children.ROOT / "web_entry.py"), url=f"http://{HOST}:{port}",
+        tier = self._start("web", script, url=f"http://{HOST}:{port}",
                            IRS_PORT=str(port), **env)
         until(lambda: lives(tier) and ready(tier.url), START, "web tier ready")
         return tier

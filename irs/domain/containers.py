@@ -37,6 +37,8 @@ _DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 #: without a segment (TEM, RST0 to RST7, SOI). One literal byte first: the search is memchr's.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _EOI, _SOS = 0xD9, 0xDA
+#: The beginning of a scan; ``bytes.count`` would take four times as long for these two bytes.
+_SCAN = re.compile(rb"\xff\xda")
 #: TIFF tags with a value per strip, tile or sample, which are expanded whatever type they claim.
 _STRUCTURAL = frozenset({258, 273, 279, 320, 322, 323, 324, 325, 338, 339})
 #: TIFF types that stay byte strings: BYTE, ASCII, UNDEFINED.
@@ -77,7 +79,8 @@ def passes(data: bytes, kind: str) -> int:
 def _jpeg_scans(data: bytes) -> int:
     # As libjpeg does, anything between a segment's end and the next marker is skipped,
     # entropy-coded data included. Thumbnails lie within segments and are stepped over.
-    several = data.count(b"\xff\xda") > 1
+    first = _SCAN.search(data)
+    several = first is not None and _SCAN.search(data, first.end()) is not None
     scans, position = 0, 2
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, position)

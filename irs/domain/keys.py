@@ -44,7 +44,8 @@ def display_name(raw: str | None) -> str:
     # Cc control, Cf invisible format characters (bidi overrides), Cs lone surrogates, and
     # Zl and Zp, which some readers take for line ends.
     dropped = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    kept = "".join(c for c in base if unicodedata.category(c) not in dropped)
+    plain = base.isascii() and base.isprintable()
+    kept = base if plain else "".join(c for c in base if unicodedata.category(c) not in dropped)
     kept = kept.strip()
     if len(kept) > MAX_NAME:
         stem_part, dot, extension = kept.rpartition(".")

@@ -41,7 +41,7 @@ class Web(BaseSettings):
     reuse: Literal["off", "process", "shared"] = "process"
     #: seconds for a request's body, plus those that it takes at `body_rate`
     body_timeout: Seconds = 30.0
-    #: bytes a second that a sender must reach
+    #: bytes a second that a sender must reach, and a reader of a long answer
     body_rate: int = Field(20_000, ge=1)
     #: connections from one address; off: as many as there are
     max_client_connections: OptionalCount = None

@@ -35,6 +35,8 @@ IN_MEMORY = 1_048_576
 #: Bytes of the bodies that are held at once, in memory and temporary files, as a multiple of
 #: the largest upload's: 4 GB at the default limits. And at least one batch.
 BODIES = 16
+#: Bytes taken from a connection at a time: a photograph in a turn or two of the loop.
+RECEIVED = 131_072
 #: Bytes of a request's line and headers.
 MAX_HEADERS = 32_768
 #: Connections taken in one turn of the loop, so that a burst need not wait for as many turns.
@@ -56,6 +58,12 @@ class Acceptor(TcpWSGIServer):
         self._limit = settings.max_waiting + SPARE + SPARE_CONNECTIONS
         self._instant: deque[Channel] = deque()
         self._called = False
+        # Each connection that is taken from the socket has what the socket has.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        #: requests handed to threads so far
+        self.tasks = 0
         largest = max(request_limit(settings), batch_limit(settings))
         self.bodies = Bodies(max(BODIES * request_limit(settings), largest))
         super().__init__(
@@ -69,6 +77,7 @@ class Acceptor(TcpWSGIServer):
                 asyncore_use_poll=True,  # select() ends at descriptor 1024
                 channel_request_lookahead=1,  # keeps reading, and so sees a client leave
                 cleanup_interval=1,
+                recv_bytes=RECEIVED,
                 inbuf_overflow=IN_MEMORY,
                 max_request_body_size=largest,
                 max_request_header_size=MAX_HEADERS,
@@ -92,13 +101,6 @@ class Acceptor(TcpWSGIServer):
             if len(self.active_channels) <= before:
                 return
             self._admit(next(reversed(self.active_channels.values())))
-
-    def set_socket_options(self, conn: socket.socket) -> None:
-        """waitress's, and keep-alive probes."""
-        super().set_socket_options(conn)
-        conn.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
-            conn.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def _admit(self, channel: Channel) -> None:
         """Keep a new connection within the bounds: its address's own, and everybody's."""
@@ -158,6 +160,7 @@ class Acceptor(TcpWSGIServer):
         if task.requests[0].instant:
             self._instant.append(task)  # not here: waitress holds the channel's lock
         else:
+            self.tasks += 1
             super().add_task(task)
 
     def turn(self) -> None:

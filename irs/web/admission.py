@@ -21,6 +21,8 @@ from irs.web.waiting import Gate
 
 #: WSGI environment: the server has asked already, and what it was told.
 ADMITTED, REFUSAL = "irs.admitted", "irs.refusal"
+#: And what to call when the request's body has been read to its end, and may go.
+BODY_READ = "irs.body_read"
 #: Routes that bring work.
 WORK = frozenset({"/", "/upload", "/v1/images", "/v1/uploads"})
 #: The route that brings more than goes to the queue: how long that is does not matter.

@@ -20,7 +20,7 @@ from irs.web.outcomes import CANCELLED, LOST, LOST_MESSAGE, Outcome, place_dict
 from irs.web.preferences import Wait
 from irs.web.services import services
 from irs.web.submitting import Image
-from irs.web.uploads import client, client_gone
+from irs.web.uploads import body_read, client, client_gone
 from irs.web.waiting import Pending
 
 blueprint = Blueprint("api", __name__, url_prefix="/v1")
@@ -65,6 +65,7 @@ def submit() -> Response:
             outcome = direct.submit(document, wait.seconds, client_gone())
         else:
             with _image(document) as image:
+                body_read()
                 (outcome,) = web.dispatcher.classify([image], wait.seconds, client_gone(),
                                                      client=client(), keyed=keyed)
     web.metrics.answered([outcome.kind], began)

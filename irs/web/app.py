@@ -88,6 +88,8 @@ def create_app(settings: Settings, *, depth: Callable[[], int] | None = None,
     app = Flask("irs.web")
     app.config.update(MAX_CONTENT_LENGTH=limits.request_limit(settings), PROPAGATE_EXCEPTIONS=False)
     app.get_send_file_max_age = _static_age
+    # No view is a coroutine, for which Flask would look five times a request.
+    app.ensure_sync = lambda function: function
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = __version__
     cloud = Cloud(settings, **ports)

@@ -154,11 +154,15 @@ class Request(HTTPRequestParser):
         self.expect_continue = False
         self.completed = True
 
-    def close(self) -> None:
-        """waitress's: the body is no longer needed."""
+    def release(self) -> None:
+        """The body has been read, and need not be held; it counts on, as its files are held instead."""
         # Closing writes what is still buffered: what found no room before has none now either.
         with contextlib.suppress(OSError):
             super().close()
+
+    def close(self) -> None:
+        """waitress's: the body is no longer needed."""
+        self.release()
         self._bodies.add(-self._counted)
         self._counted = 0
 

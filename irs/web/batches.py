@@ -9,18 +9,15 @@ from typing import NoReturn
 
 from flask import Blueprint, Response, abort, request
 
-from irs import errors, log, tracing
+from irs import errors
 from irs.bulk import hold, lines
-from irs.domain import bulk, claims, images, keys
+from irs.domain import keys
 from irs.domain.bulk import Batch
 from irs.domain.callbacks import BATCH
 from irs.domain.jobs import Status
-from irs.domain.pacing import Backlog
-from irs.settings import Settings
-from irs.web import access, answers, contents, hooks, idempotency
+from irs.web import answers, contents, gathering, hooks, idempotency
 from irs.web.bulk import describe
 from irs.web.describing import BINARY, CALLBACK_URL, IDEMPOTENCY_KEY, TEXT, Param, describes
-from irs.web.intake import Intake
 from irs.web.services import services
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
@@ -31,7 +28,6 @@ BATCH_ID = Param(name="id", where="path", about="The batch, by its id.",
                  example="3f1d2c5e-6a0e-4f57-9a4c-0f2f3d1b8a11")
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1/batches")
-_log = log.get("web")
 
 
 @blueprint.post("")
@@ -58,9 +54,11 @@ def create() -> Response:
     callback_url = hooks.asked()
     with web.gate.enter():
         document = contents.document()
-        batch_id = keys.new_id() if keyed is None else keyed.claim(_fingerprint(document), keys.new_id()).id
+        batch_id = keys.new_id()
+        if keyed is not None:
+            batch_id = keyed.claim(gathering.fingerprint(document), batch_id).id
         there = web.bulk.batches.read(batch_id) if keyed is not None and keyed.repeats else None
-        batch = there or _create(batch_id, callback_url, keyed, document)
+        batch = there or gathering.create(batch_id, callback_url, keyed, document)
     if keyed is not None:
         keyed.begun()
     web.bulk.feeder.poke()
@@ -68,70 +66,6 @@ def create() -> Response:
     response.headers["Location"] = f"/v1/batches/{batch.id}"
     response.headers["Retry-After"] = str(web.estimates.retry_after())
     return response
-
-
-def _fingerprint(document: bytes | None) -> str:
-    """What makes two requests the same: a document's bytes, else the type and the length.
-
-    Files may have a gigabyte. A form's boundary is new with each sending, but with one client
-    of one length.
-    """
-    body = str(request.content_length).encode() if document is None else document
-    return claims.fingerprint("batch", request.mimetype.encode(), body)
-
-
-def _create(batch_id: str, callback_url: str | None, keyed: idempotency.Keyed | None,
-            document: bytes | None) -> Batch:
-    web = services()
-    batches = web.bulk.batches
-    # Before anything is stored, so that whatever happens it is known whose it was.
-    batches.tell(batch_id, Backlog(at=datetime.now(UTC)))
-    intake = _intake(batch_id, web.settings)
-    try:
-        batch = _received(intake, batch_id, document)
-        if callback_url is not None:
-            # In S3 before any image is sent: what is done, and promised, is called back.
-            web.cloud.callbacks.begin(batch_id, callback_url, about=BATCH)
-    except Exception as exc:
-        with contextlib.suppress(errors.CloudError):
-            if keyed is None or _is_last(exc, keyed, batch_id):
-                intake.withdraw()
-                batches.ended(batch_id)
-        if isinstance(exc, errors.OutOfMemory):
-            raise errors.Overloaded(str(exc), retry_after=web.estimates.retry_after()) from exc
-        raise
-    tracing.remember(batch_id, tracing.place())
-    access.about_batch(batch_id)
-    _log.info("batch.accepted", batch=batch_id, total=batch.total, source=batch.source)
-    return batches.create(batch)
-
-
-def _is_last(exc: Exception, keyed: idempotency.Keyed, batch_id: str) -> bool:
-    """Whether nobody else needs what a request with a key has stored.
-
-    What bears the same key may be arriving beside it and share that. But what is refused is
-    so each time; and a repeat may be another request than it says, of the same length.
-    """
-    return (isinstance(exc, errors.Refused) and not keyed.repeats
-            and services().bulk.batches.read(batch_id) is None)
-
-
-def _intake(batch_id: str, settings: Settings) -> Intake:
-    web = services()
-    limits = images.Limits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
-    return Intake(batch_id, web.bulk.batches, web.cloud.objects, web.bulk.pool, limits,
-                  most=settings.max_batch_images)
-
-
-def _received(intake: Intake, batch_id: str, document: bytes | None) -> Batch:
-    """The batch that the request's body is; raises `errors.Refused`."""
-    web = services()
-    source = contents.received(intake, web.settings, web.sources, document)
-    total = intake.finish()
-    listed = source in (bulk.FILES, bulk.LIST)
-    if not total and listed:
-        raise errors.NoFile("no image in the request")
-    return Batch(id=batch_id, created=datetime.now(UTC), source=source, total=total, listed=listed)
 
 
 # -- what comes out ------------------------------------------------------------------------------

@@ -1,8 +1,4 @@
-"""The web tier's side of the cloud, built at first use in the process that uses it.
-
-A WSGI server may import the application and fork afterwards; threads, sockets and the
-private reply queue must be the child's own, so nothing is built before it is needed.
-"""
+"""The web tier's side of the cloud: what `irs.web.stores` has, and what goes on beside requests."""
 
 from __future__ import annotations
 
@@ -13,15 +9,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from irs import errors, log
 from irs.audit.pending import Keeper, Pending
-from irs.audit.sending import Send, celery_sender
+from irs.audit.sending import Send
 from irs.audit.sweep import Announce, Sweep
 from irs.audit.upkeep import Counts, Upkeep
-from irs.aws import presign
-from irs.aws.foreign import Foreign
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.broker import shared
@@ -31,17 +24,14 @@ from irs.callbacks.calling import Payload
 from irs.callbacks.upkeep import Callbacks
 from irs.domain.callbacks import IMAGE
 from irs.domain.jobs import Job, Result
-from irs.results.announce import Announcer
 from irs.results.listener import Listener
 from irs.results.store import ResultStore
 from irs.settings import Settings
 from irs.web.ports import Announcements, ObjectStore, Results, Sign
 from irs.web.reuse import Reuse
 from irs.web.sources import Bucket
+from irs.web.stores import Stores
 
-#: Threads for the files of many-file requests and for looks at the result store; they
-#: wait for the network, and a core serves far more of them than an endpoint likes.
-POOL = 16
 #: Seconds for which a failed start of the listener answers for those who come next:
 #: without it each of a hundred waiting requests would try, and stall, in turn.
 FAILED_FOR = 1.0
@@ -49,7 +39,7 @@ FAILED_FOR = 1.0
 _log = log.get("web")
 
 
-class Cloud:
+class Cloud(Stores):
     """The ports, each given or made. Accessors may raise `errors.CloudError`."""
 
     def __init__(self, settings: Settings, *, objects: ObjectStore | None = None,
@@ -57,12 +47,9 @@ class Cloud:
                  send: Send | None = None, records: Records | None = None,
                  announce: Announce | None = None, sources: Mapping[str, Bucket] | None = None,
                  sign: Sign | None = None, callbacks: Callbacks | None = None) -> None:
-        self._settings = settings
-        self._sources = sources
-        #: gives the address for a direct upload
-        self.sign: Sign = sign or functools.partial(presign.put_url, settings, settings.input_bucket)
-        self._given = (objects, results, listener, send)
-        self._beside = (records, announce)
+        super().__init__(settings, objects=objects, results=results, send=send, records=records,
+                         announce=announce, sources=sources, sign=sign)
+        self._given_listener = listener
         self._given_callbacks = callbacks
         #: what else is told of results, built beforehand, and closed before all this
         self.hearers: list[Callable[[Result], None]] = []
@@ -72,69 +59,21 @@ class Cloud:
         self.closers: list[Callable[[], None]] = []
         #: the JSON of what may be called back about, by its kind and then its id
         self.payloads: dict[str, Payload] = {IMAGE: self._payload}
-        self._lock = threading.RLock()
         self._forget()
 
     def _forget(self) -> None:
-        self._pid = os.getpid()
-        self._objects, self._results, self._listener, self._send = self._given
-        self._records, self._announce = self._beside
-        self._pool: ThreadPoolExecutor | None = None
+        super()._forget()
+        self._listener = self._given_listener
         self._upkeep: Upkeep | None = None
         self._callbacks = self._given_callbacks
         self._reuse: Reuse | None = None
         self._started = False
         self._failed: tuple[float, errors.CloudError] | None = None
 
-    def _mine(self) -> None:
-        if self._pid != os.getpid():  # forked since: what was built belongs to the parent
-            self._lock = threading.RLock()
-            self._forget()
-
     @property
     def real(self) -> bool:
         """Whether no port was given."""
-        return not any(self._given)
-
-    @property
-    def objects(self) -> ObjectStore:
-        """The input bucket."""
-        self._mine()
-        with self._lock:
-            if self._objects is None:
-                self._objects = Objects(self._settings, self._settings.input_bucket)
-            return self._objects
-
-    def source(self, name: str) -> Bucket:
-        """A bucket of others."""
-        return Foreign(self._settings, name) if self._sources is None else self._sources[name]
-
-    @property
-    def results(self) -> Results:
-        """The results."""
-        self._mine()
-        with self._lock:
-            if self._results is None:
-                self._results = ResultStore(self._settings)
-            return self._results
-
-    @property
-    def records(self) -> Records:
-        """The output bucket, for what it holds beside results."""
-        self._mine()
-        with self._lock:
-            if self._records is None:
-                self._records = Objects(self._settings, self._settings.output_bucket)
-            return self._records
-
-    @property
-    def announce(self) -> Announce:
-        """Tells whoever waits of a result that no worker announces."""
-        self._mine()
-        with self._lock:
-            if self._announce is None:
-                self._announce = Announcer(self._settings).announce
-            return self._announce
+        return self._real and self._given_listener is None
 
     @property
     def reuse(self) -> Reuse:
@@ -146,24 +85,6 @@ class Cloud:
                 index = functools.cache(lambda: Objects(settings, settings.output_bucket))
                 self._reuse = Reuse(settings.reuse, index, self.pool.submit)
             return self._reuse
-
-    @property
-    def pool(self) -> ThreadPoolExecutor:
-        """Threads for calls that a request makes side by side."""
-        self._mine()
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(POOL, thread_name_prefix="web-cloud")
-            return self._pool
-
-    @property
-    def send(self) -> Send:
-        """The way to the input queue."""
-        self._mine()
-        with self._lock:
-            if self._send is None:
-                self._send = celery_sender()
-            return self._send
 
     @property
     def listener(self) -> Announcements:

@@ -19,7 +19,7 @@ from waitress.task import ErrorTask, WSGITask
 
 from irs import errors, log
 from irs.web import refusals
-from irs.web.admission import ADMITTED, REFUSAL
+from irs.web.admission import ADMITTED, BODY_READ, REFUSAL
 from irs.web.arrival import Request
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 #: answers 502. Idle connections are the first to go where there are too many.
 IDLE = 345.0
 #: Seconds in which a client takes none of the answer that is ready for it: it never will, and
-#: a thread may wait for it to, with one of the few places of those that stream.
+#: a thread may wait for it to, with one of the few places of those that stream. So many
+#: seconds in all, too, may it be behind one that takes as many bytes a second as a sender must
+#: send: else a byte a minute would hold such a place for weeks.
 UNREAD = 60.0
 #: Seconds for a client to read its answer and hang up: without a byte from it, and in all.
 LINGER_IDLE, LINGER = 5.0, 30.0
@@ -51,7 +53,7 @@ class _Task(WSGITask):
 
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
-        environ |= {ADMITTED: True, REFUSAL: self.request.refusal}
+        environ |= {ADMITTED: True, REFUSAL: self.request.refusal, BODY_READ: self.request.release}
         return environ
 
 
@@ -90,6 +92,8 @@ class Channel(HTTPChannel):
         self._made = time.monotonic()
         #: when the client last took something, or there was nothing to take
         self._taken = self._made
+        #: when there was last nothing to take, and the bytes taken since
+        self._behind, self._had = self._made, 0
         self._served = False
         super().__init__(*args, **kwargs)
 
@@ -169,6 +173,7 @@ class Channel(HTTPChannel):
         sent: int = super().send(data, do_close)
         if sent:
             self._taken = time.monotonic()
+            self._had += sent
         return sent
 
     def _linger(self) -> None:
@@ -185,7 +190,7 @@ class Channel(HTTPChannel):
         if self.lingering is not None:
             if now > self._heard + LINGER_IDLE or now > self.lingering + LINGER:
                 self.handle_close()
-        elif self._unread(now):
+        elif self._unread(now, rate):
             self.server.ended("unread")
             self.handle_close()  # which wakes a task that waits for room
         elif self.requests:
@@ -199,10 +204,10 @@ class Channel(HTTPChannel):
         elif self.last_activity < time.time() - IDLE:
             self.will_close = True
 
-    def _unread(self, now: float) -> bool:
+    def _unread(self, now: float, rate: float) -> bool:
         if not self.total_outbufs_len:
-            self._taken = now
-        return now > self._taken + UNREAD
+            self._taken, self._behind, self._had = now, now, 0
+        return now > self._taken + UNREAD or now > self._behind + UNREAD + self._had / rate
 
     def _hung_up(self) -> bool:
         asked = select.poll()

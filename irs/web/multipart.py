@@ -7,6 +7,7 @@ whose name it cannot decode; its decoder, used here directly, lets us say what i
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO
@@ -71,14 +72,39 @@ class Upload:
         """No name and no bytes: what a browser sends for a file input left empty."""
         return not self._named and not self.size
 
+    def release(self) -> None:
+        """It is not read again."""
+        self.close()
+
     def close(self) -> None:
         """Give the memory or the temporary file back."""
         with contextlib.suppress(OSError):  # it writes first what has found no room before
             self._file.close()
 
 
+class _Boundary:
+    """``pattern`` of a boundary with the end of the line before it, as far as it is used."""
+
+    def __init__(self, boundary: bytes, pattern: re.Pattern[bytes]) -> None:
+        self._marker = b"--" + boundary
+        self._pattern = pattern
+
+    def search(self, data: bytes | bytearray) -> re.Match[bytes] | None:
+        """The first match, which has the marker after one byte or two."""
+        found = data.find(self._marker)
+        return self._pattern.search(data, max(0, found - 2)) if found >= 0 else None
+
+
 class _Decoder(multipart.MultipartDecoder):
-    """Takes header bytes that are not UTF-8: an old client's file name must not cost the file."""
+    """Takes header bytes that are not UTF-8: an old client's file name must not cost the file.
+
+    And looks for a boundary where there may be one: its own pattern begins with any end of a
+    line, and is tried at each byte of a photograph.
+    """
+
+    def __init__(self, boundary: bytes, most: int, *, max_parts: int) -> None:
+        super().__init__(boundary, most, max_parts=max_parts)
+        self.boundary_re = _Boundary(boundary, self.boundary_re)  # type: ignore[assignment]
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
         if len(data) > MAX_HEADERS:

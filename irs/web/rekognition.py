@@ -18,7 +18,7 @@ from irs.web.detection import Wish
 from irs.web.outcomes import Outcome
 from irs.web.services import services
 from irs.web.submitting import Image
-from irs.web.uploads import client, client_gone
+from irs.web.uploads import body_read, client, client_gone
 
 DETECT_LABELS = "RekognitionService.DetectLabels"
 #: Seconds that a request waits at most: botocore reads no answer after 60.
@@ -61,6 +61,7 @@ def call() -> Response:
         web.gate.enter(),
         detection.received(request.stream, web.sources, limit=limit) as (image, wish),
     ):
+        body_read()
         image.id = _repeatable_id()
         outcome = _outcome(image, min(web.settings.client_wait, WAIT))
     web.metrics.answered([outcome.kind], began)

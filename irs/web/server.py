@@ -49,6 +49,8 @@ class WebServer:
         # It has no file: `irs health web` asks.
         self._heartbeat = Heartbeat(None)
         self._beat_at = 0.0
+        #: requests for which memory was given back
+        self._tidied = 0
         sock = _bind(settings.host, settings.port)
         _raise_file_limit()
         self._server = Acceptor(app, settings, sock, self._map)
@@ -83,6 +85,13 @@ class WebServer:
         if (now := time.monotonic()) >= self._beat_at:
             self._beat_at = now + BEAT
             self._heartbeat.beat()
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Give back what requests have left, once none is under way."""
+        if self._server.tasks != self._tidied and not self._busy():
+            self._tidied = self._server.tasks
+            memory.give_back()
 
     def _drain(self) -> None:
         grace = self._settings.drain_grace

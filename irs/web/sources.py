@@ -41,6 +41,9 @@ class Sourced:
         self._version = version
         self._limit = limit
 
+    def release(self) -> None:
+        """Nothing of it is held."""
+
     def read(self) -> bytes:
         """The whole object.
 

@@ -46,6 +46,9 @@ class Staged:
         """What there is of it in the folder. The bytes go first: a ticket alone harms nobody."""
         return self._ticket.key, keys.ticket_key(self._ticket.id)
 
+    def release(self) -> None:
+        """Nothing of it is held."""
+
     def read(self) -> bytes:
         """The whole image; raises `errors.NotUploaded`, `errors.NoSuchUpload`, `errors.BadRequest`."""
         size = self._ticket.size

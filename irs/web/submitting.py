@@ -43,6 +43,9 @@ class Image(Protocol):
     def read(self) -> bytes:
         """The whole file, of which there is one more in memory; raises `errors.Refused`."""
 
+    def release(self) -> None:
+        """It is stored, and not read again: what is held of it can go while its client waits."""
+
 
 class Ask(Protocol):
     """What is known of a job's bytes; ``alone``: it can neither follow nor be followed."""
@@ -98,6 +101,7 @@ class Submitter:
                 waiter = self._cloud.listener.expect(job.id)
                 self._store(job, data, header.format, create=image.id is not None)
                 del data
+                image.release()
             # In S3 before the task is sent: what is done, and promised, is called back.
             self._promise(image, job, again=image.id is not None or keyed is not None)
         except errors.Refused as exc:

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from irs import errors
 from irs.domain.jobs import OWN_FAULT
 from irs.web import answers, multipart, preferences
+from irs.web.admission import BODY_READ
 from irs.web.describing import PREFER, TEXT, describes
 from irs.web.outcomes import CANCELLED, LOST
 from irs.web.services import services
@@ -24,6 +25,12 @@ def client_gone() -> Callable[[], bool]:
     """Whether the request's client has hung up; servers that cannot tell say no."""
     asked: Callable[[], bool] = request.environ.get("waitress.client_disconnected", lambda: False)
     return asked
+
+
+def body_read() -> None:
+    """The request's body is not read again: it need not be held while its client waits."""
+    release: Callable[[], None] = request.environ.get(BODY_READ, lambda: None)
+    release()
 
 
 def client() -> str:
@@ -59,6 +66,7 @@ def upload() -> Response:
         multipart.received(request.stream, request.content_type, max_bytes=settings.max_image_bytes,
                            max_files=settings.max_files) as files,
     ):
+        body_read()
         outcomes = web.dispatcher.classify(files, wait.seconds, client_gone(), client=client())
         response = answers.of_upload(outcomes, wait)
     web.metrics.answered([outcome.kind for outcome in outcomes], began)

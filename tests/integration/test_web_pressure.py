@@ -174,6 +174,36 @@ def test_what_follows_a_refusal_is_no_request(serve):
 
 
 # -- room ----------------------------------------------------------------------------------
+def test_a_body_is_not_held_while_its_client_waits(serve):
+    served = serve(held=True, drain_grace=0.5)
+    body, headers = form("a.jpg")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(served.request, "POST", "/upload", body, {**headers, "Prefer": "wait=60"})
+        assert served.arrived.acquire(timeout=20)
+        (request,) = next(c for c in served.connections if c.requests).requests
+        assert request.get_body_stream().closed
+        # It counts as if it were, for the files that it was made into.
+        assert served.server._server.bodies.held == len(body)
+        served.server.stop()
+        assert waiting.result(10)[0] == 202
+    assert served.server._server.bodies.held == 0
+
+
+def test_what_requests_have_left_is_given_back_once_none_is_under_way(serve, monkeypatch):
+    monkeypatch.setattr("irs.web.server.BEAT", 0.0)
+    given = threading.Semaphore(0)
+    monkeypatch.setattr("irs.memory.give_back", given.release)
+    served = serve(held=True)
+    body, headers = form("a.jpg")
+    head = f"Content-Length: {len(body)}\r\nContent-Type: {headers['Content-Type']}\r\n\r\n"
+    with served.connect(HEAD + head.encode() + body):
+        assert served.arrived.acquire(timeout=20)
+        rounds = served.rounds + 2
+        until(lambda: served.rounds >= rounds)
+        assert not given.acquire(blocking=False)
+    assert given.acquire(timeout=20)  # the client has gone, and with it its wait
+
+
 def test_waiting_and_slow_clients_leave_room(serve):
     """40 send slowly, 60 wait: health answers fast, an upload comes through, who leaves makes room."""
     served = serve(held=True, max_waiting=60, drain_grace=1.0)
@@ -333,6 +363,26 @@ def test_a_client_that_does_not_read_its_answer_frees_its_place(serve, monkeypat
     with served.connect(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n"):
         assert closed.wait(15)
         until(lambda: not served.connections)
+    assert served.metric('irs_connections_ended_total{reason="unread"}') == 1
+
+
+def test_a_client_that_takes_little_at_a_time_frees_its_place(serve, monkeypatch):
+    monkeypatch.setattr("irs.web.connection.UNREAD", 1.0)
+    served = serve(body_rate=1_000_000_000)  # what the network holds buys it no time
+    closed = threading.Event()
+
+    def endless() -> Response:
+        answer = Response(itertools.repeat(bytes(262_144)))
+        answer.call_on_close(closed.set)
+        return answer
+
+    served.app.add_url_rule("/endless", view_func=endless)
+    with served.connect(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n") as sock, \
+            contextlib.suppress(ConnectionError):
+        deadline = time.monotonic() + 15
+        while not closed.wait(0.05):  # far sooner than it would count as gone
+            assert time.monotonic() < deadline
+            sock.recv(262_144)
     assert served.metric('irs_connections_ended_total{reason="unread"}') == 1
 
 

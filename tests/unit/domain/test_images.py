@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import warnings
 import zlib
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageFile, ImageStat, features
 from skimage import data as photographs
 
-from irs.domain import images
+from irs.domain import containers, images
 from irs.errors import Refused, TooLarge, Undecodable, UnsupportedFormat
 
 LIMITS = images.Limits()
@@ -376,6 +377,16 @@ def test_a_tiff_of_millions_of_strips_is_refused_before_it_is_opened():
                 (273, 4, count, 110), (277, 3, 1, 1), (278, 4, 1, 1), tail=bytes(4 * count))
     with pytest.raises(Undecodable, match="tag 273"):
         images.validate(data, LIMITS)
+
+
+def test_a_jpeg_of_nothing_but_scans_takes_no_memory():
+    data = b"\xff\xd8" + b"\xff\xda" * 500_000
+    tracemalloc.start()
+    try:
+        assert containers.passes(data, "JPEG") > 1
+        assert tracemalloc.get_traced_memory()[1] < len(data)
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_jpeg_of_endless_scans_is_refused():

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from werkzeug.sansio.multipart import MultipartDecoder
 
+from irs.web import multipart
 from tests.unit.web.webkit import picture
 
 FORM = "multipart/form-data; boundary=xyz"
@@ -194,3 +196,14 @@ def test_any_body_of_the_api_too(service, body, kind, name):
     answer = service.client.post("/v1/images", data=body, content_type=kind, query_string={"name": name})
     assert answer.status_code in ALLOWED, answer.text
     assert answer.json["id"] if answer.status_code == 200 else answer.json["code"]
+
+
+@given(parts=st.lists(st.sampled_from(
+    [b"\r", b"\n", b"--", b"xyz", b"--xyz", b" ", b"\t", b"a"]), max_size=12))
+@example(parts=[b"--xyz", b"\n", b"--xyz", b"--"])
+@example(parts=[b"\r", b"\n", b"--xyz", b" ", b"\r", b"\n"])
+def test_a_boundary_is_found_where_the_whole_pattern_finds_it(parts: list[bytes]) -> None:
+    data = bytearray(b"".join(parts))
+    whole = MultipartDecoder(b"xyz").boundary_re.search(data)
+    found = multipart._Decoder(b"xyz", 1000, max_parts=9).boundary_re.search(data)
+    assert (found and (found.span(), found.groups())) == (whole and (whole.span(), whole.groups()))

@@ -137,6 +137,9 @@ def test_whoever_does_not_say_whose_request_it_is_reuses_nothing(service: Servic
         def read(self) -> bytes:
             return A
 
+        def release(self) -> None:
+            pass
+
     post(service, "a.jpg")
     service.app.extensions["irs"].dispatcher.classify([File()], 0, lambda: False)
     assert len(service.sent) == 2
