@@ -17,8 +17,8 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 # The client has its own bounded retries; a second layer would multiply the waits.
 task_publish_retry = False
-# For commands; the web tier sends its tasks without kombu's connections (irs.broker.outgoing).
-broker_pool_limit = 10
+# A producer a web thread may need one at once; they share clients and cost a few kB each.
+broker_pool_limit = 64
 
 # -- routing: one task queue ------------------------------------------------------------------
 task_default_queue = _settings.input_queue

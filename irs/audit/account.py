@@ -19,7 +19,7 @@ from irs.audit import letters, listing, uploads
 from irs.audit.balance import Account
 from irs.audit.letters import DeadLetters
 from irs.audit.listing import Listed
-from irs.audit.sending import Send, sender
+from irs.audit.sending import Send, celery_sender
 from irs.audit.sweep import Results, Sweep
 from irs.audit.uploads import Inputs
 from irs.aws.objects import Objects
@@ -75,7 +75,7 @@ class Books:
             inputs=Objects(settings, settings.input_bucket),
             outputs=Objects(settings, settings.output_bucket), results=ResultStore(settings),
             work=Queue(settings, settings.input_queue), dead=Queue(settings, settings.dead_letter_queue),
-            send=lambda: sender(settings), announce=Announcer(settings).announce,
+            send=celery_sender, announce=Announcer(settings).announce,
             receives=settings.max_receive_count, most=settings.max_batch_images,
             batches=Batches(Objects(settings, settings.output_bucket), settings.cluster))
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from irs import errors, tracing
-from irs.broker import outgoing, shared
 from irs.domain import tasks
 from irs.domain.jobs import Job, stamp
-from irs.settings import Settings
 
 
 class Send(Protocol):
@@ -17,11 +15,14 @@ class Send(Protocol):
     def __call__(self, job: Job, *, reply_to: str) -> None: ...
 
 
-def sender(settings: Settings) -> Send:
-    """Sends as Celery would. ``reply_to`` may be empty: then nobody in particular is told."""
-    name = settings.input_queue
-    queue = shared.queue(settings, name)
-    combiner = shared.sender(queue)
+def celery_sender() -> Send:
+    """Sends through Celery. ``reply_to`` may be empty: then nobody in particular is told."""
+    # Here, not above: importing the Celery app reads the process's settings.
+    from kombu.exceptions import OperationalError
+
+    from irs.celery import app
+
+    queue = app.conf.task_default_queue
 
     def send(job: Job, *, reply_to: str) -> None:
         around = tracing.place()
@@ -29,19 +30,17 @@ def sender(settings: Settings) -> Send:
             around = tracing.recall(job.id)  # sent again: it goes on where it was sent first
         else:
             tracing.remember(job.id, around)
-        with tracing.span(f"send {name}", "producer", {
-                **tracing.messaging("send", name), "irs.job.id": job.id}, at=around):
-            body = outgoing.message(
-                tasks.CLASSIFY, job.id, [job.id, job.key],
-                {"name": job.image, "received": stamp(job.received)},
-                queue=name, reply_to=reply_to, headers=tracing.carried())
+        with tracing.span(f"send {queue}", "producer", {
+                **tracing.messaging("send", queue), "irs.job.id": job.id}, at=around):
             try:
-                combiner.submit((body, 0), len(body.encode()))
-            except errors.NotFound as exc:
-                # Made here it would lack its redrive policy: `irs up` makes it, or the stack.
-                raise errors.Unreachable(
-                    f"queue {name} does not exist: `irs doctor` says how to make it") from exc
-            except errors.CloudError as exc:
+                app.send_task(
+                    tasks.CLASSIFY, args=[job.id, job.key],
+                    kwargs={"name": job.image, "received": stamp(job.received)},
+                    task_id=job.id, reply_to=reply_to, headers=tracing.carried(),
+                    # What remote control and the logs show: the id, never a user's file name.
+                    argsrepr=repr((job.id,)), kwargsrepr="{}",
+                )
+            except OperationalError as exc:
                 raise errors.Unreachable(f"the input queue does not answer: {exc}") from exc
 
     return send

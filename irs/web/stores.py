@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from irs.audit.sending import Send, sender
+from irs.audit.sending import Send, celery_sender
 from irs.audit.sweep import Announce
 from irs.aws import presign
 from irs.aws.foreign import Foreign
@@ -104,7 +104,7 @@ class Stores:
         self._mine()
         with self._lock:
             if self._send is None:
-                self._send = sender(self._settings)
+                self._send = celery_sender()
             return self._send
 
     @property

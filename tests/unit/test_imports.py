@@ -39,10 +39,9 @@ LIGHT = {
         ("celery", "kombu", "flask", "torch", "torchvision", "onnxruntime", "numpy", "PIL", TRACES),
     ),
     "web": (
-        # With the way of a task to its queue, which has no need of Celery: `irs.broker.outgoing`.
-        "import web_entry, irs.audit.sending\nirs.audit.sending.sender(web_entry.load())",
-        (TRACES, "celery", "kombu", "flower", "tornado", "torch", "torchvision", "onnxruntime", "numpy",
-         "irs.model", "irs.worker"),
+        "import web_entry",
+        (TRACES, "flower", "tornado", "torch", "torchvision", "onnxruntime", "numpy", "irs.model",
+         "irs.worker"),
     ),
     "web package": (
         "import irs.web.app",

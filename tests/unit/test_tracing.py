@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -18,8 +18,8 @@ import pytest
 
 from irs import errors, log, settings, tracing
 from irs.audit import sending, uploads
-from irs.aws.queues import Message, Queue
-from irs.broker import envelope, shared
+from irs.aws.queues import Message
+from irs.broker import envelope
 from irs.domain.callbacks import Answer
 from irs.domain.jobs import Failure, Job, Result, Status
 from irs.model.batcher import Batcher
@@ -198,24 +198,19 @@ def test_a_batch_is_below_one_of_its_images_and_linked_with_the_others(start: St
 
 # -- jobs -------------------------------------------------------------------------------------
 @pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What is sent to the input queue."""
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is handed to Celery to be sent."""
+    from irs.celery import app
+
     found: list[dict[str, Any]] = []
-
-    def send_batch(_: Queue, entries: Sequence[tuple[str, int]]) -> list[None]:
-        found.extend(json.loads(body) for body, _delay in entries)
-        return [None] * len(entries)
-
-    monkeypatch.setattr(Queue, "send_batch", send_batch)
-    shared.sender.cache_clear()  # which has the method as it was
-    yield found
-    shared.sender.cache_clear()
+    monkeypatch.setattr(app, "send_task", lambda *_, **options: found.append(options))
+    return found
 
 
 def test_a_job_that_is_sent_again_goes_on_where_it_was_sent(
         start: Start, messages: list[dict[str, Any]]) -> None:
     collector = start()
-    send = sending.sender(settings.build({}))
+    send = sending.celery_sender()
     with tracing.span("submit"):
         send(JOB, reply_to="q")
     send(JOB, reply_to="q")  # by the audit, in a thread of its own
@@ -228,8 +223,8 @@ def test_a_job_that_is_sent_again_goes_on_where_it_was_sent(
 
 
 def test_off_a_job_is_sent_without_headers(messages: list[dict[str, Any]]) -> None:
-    sending.sender(settings.build({}))(JOB, reply_to="q")
-    assert not messages[0]["headers"].keys() & set(tracing.HEADERS)
+    sending.celery_sender()(JOB, reply_to="q")
+    assert messages[0]["headers"] == {}
 
 
 def test_another_process_finds_a_job_s_place_in_its_upload(start: Start) -> None:

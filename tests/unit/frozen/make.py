@@ -20,13 +20,13 @@ from typing import Any
 from unittest import mock
 
 import irs
-from irs.audit.sending import sender
+from irs.audit.sending import celery_sender
 from irs.aws.queues import Queue
-from irs.broker import envelope, shared
+from irs.broker import envelope
 from irs.domain import bulk, callbacks, claims, journal, observing, pacing, reuse, tickets
 from irs.domain.jobs import Failure, InputInfo, Job, ModelInfo, Prediction, Result, Status, stamp
 from irs.scaler import userdata
-from irs.settings import Settings, build, load
+from irs.settings import Settings, build
 
 HERE = Path(__file__).parent
 FACTS = "facts.json"
@@ -89,9 +89,7 @@ def _task() -> bytes:
 
     with (mock.patch.object(Queue, "send_batch", send_batch),
           mock.patch.object(Queue, "url", "http://127.0.0.1:9/000000000000/queue")):
-        shared.sender.cache_clear()  # which may have the method as it was
-        sender(load())(JOB, reply_to="cc21cprk-output-queue-web-0123456789ab")
-    shared.sender.cache_clear()
+        celery_sender()(JOB, reply_to="cc21cprk-output-queue-web-0123456789ab")
     return sent[0].replace(f"@{socket.gethostname()}", "@web").encode()
 
 
