@@ -7,6 +7,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=${root:-}
 python=${python:-python3.11}
+# shellcheck source=plan
 . "$here/plan"
 irs=$root/opt/irs
 log=$here/log
@@ -85,7 +86,8 @@ units() {
 	[ -z "$root" ] || return 0
 	systemctl daemon-reload
 	systemctl enable irs-boot.service irs-worker.service irs-web.service irs-scaler.service
-	systemd-analyze verify --recursive-errors=no /etc/systemd/system/irs-*.service
+	# What keeps one from starting, and not what this systemd is too old to know: RestartSteps.
+	systemd-analyze verify /etc/systemd/system/irs-*.service
 }
 
 # Of what is installed, and not of what is around: without torch, queue and bucket.
@@ -122,4 +124,4 @@ elif [ -z "$root" ]; then
 	systemctl start --no-block irs-boot.service irs-worker.service irs-web.service irs-scaler.service
 fi
 echo "== done"
-report done
+report "done"
