@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY = @command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; name one: make PYTHON=python3.12 $@" >&2; exit 2; }; \
 	exec $(PYTHON) scripts/bootstrap.py
 
-.PHONY: help up test faults fuzz lint bench shots audit wheel locks images venv clean
+.PHONY: help up test faults fuzz lint bench shots audit wheel locks images machine venv clean
 
 help:
 	@echo "make up      install, then start cloud, web tier and scaler here; Ctrl-C stops them"
@@ -25,6 +25,7 @@ help:
 	@echo "make wheel   build dist/irs-VERSION-py3-none-any.whl (docs/releases.md)"
 	@echo "make locks   resolve the images' packages anew, with digests; after a change of requirements.txt"
 	@echo "make images  build the containers' images and try them; needs root, buildah and debootstrap (docs/containers.md)"
+	@echo "make machine build the machine image and boot it; needs root, debootstrap and systemd-nspawn (docs/ami.md)"
 	@echo "make venv    install into .venv only"
 	@echo "make clean   remove .venv and caches; .irs (images, queues, models) stays"
 
@@ -65,6 +66,9 @@ locks:
 
 images:
 	$(READY) $(BIN)/python scripts/images.py $(ARGS)
+
+machine:
+	$(READY) $(BIN)/python scripts/try_ami.py $(ARGS)
 
 venv:
 	$(READY)

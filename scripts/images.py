@@ -29,9 +29,9 @@ from buildah import Buildah
 IMAGES = {"web": 250_000_000, "scaler": 250_000_000, "worker-cpu": 600_000_000, "emulator": 0}
 GPU = "worker-gpu"
 SUITE = "bookworm"
-#: What Debian's own slim images leave out as well.
-NEEDLESS = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "var/lib/apt/lists",
-            "var/cache/apt", "var/cache/debconf", "var/log")
+#: What Debian's own slim images leave out as well, and glibc's tables for iconv: Python has its own.
+NEEDLESS = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/lib/*/gconv",
+            "var/lib/apt/lists", "var/cache/apt", "var/cache/debconf", "var/log")
 #: What pip is told elsewhere and what the installer in an image is to be told too.
 PIP = ("index-url", "extra-index-url", "find-links", "trusted-host", "proxy", "cert", "timeout")
 
@@ -80,25 +80,31 @@ def debian(tool: Buildah) -> str:
     name = f"irs-base:{SUITE}"
     if tool("images", "--quiet", "--filter", f"reference=localhost/{name}").strip():
         return f"localhost/{name}"
-    targets = release.run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)")
-    mirror = next((line.split()[0] for line in targets.splitlines() if line.split()[1:] == [SUITE]), None)
-    if mirror is None:
-        sys.exit(f"apt knows no archive of {SUITE}: name a base with --base")
+    archive = mirror()
     root = tool.store / "debian"
     shutil.rmtree(root, ignore_errors=True)
     release.say(f"making a base of Debian {SUITE}: two minutes")
     release.run("debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates",
-                SUITE, str(root), mirror)
+                SUITE, str(root), archive)
     # Where this machine takes its packages is no business of an image's.
     (root / "etc/apt/sources.list").write_text("# whoever installs more names an archive\n")
     for needless in NEEDLESS:
-        for path in (root / needless).iterdir():
+        for path in root.glob(f"{needless}/*"):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     container = tool("from", "scratch").strip()
     tool("add", "--quiet", container, str(root), "/")
     tool("commit", "--quiet", "--rm", "--timestamp", release.epoch(), container, name)
     shutil.rmtree(root)
     return f"localhost/{name}"
+
+
+def mirror() -> str:
+    """Where apt of this machine takes packages of `SUITE`; ends the program where it takes none."""
+    targets = release.run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)")
+    found = next((line.split()[0] for line in targets.splitlines() if line.split()[1:] == [SUITE]), None)
+    if found is None:
+        sys.exit(f"apt knows no archive of {SUITE}: name a base with --base")
+    return found
 
 
 @contextmanager

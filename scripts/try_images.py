@@ -67,7 +67,7 @@ def run(tool: Buildah) -> int:
 
 def _try_workers(web: int, tier: Container, worker: Container, scaler: Container) -> None:
     """A label by the container that is a worker; everybody's health; a drain."""
-    result, seconds = _upload(web)
+    result, seconds = upload(web)
     say(f"{result['result']} after {seconds:.2f} s, by the container {result['instance']}: "
         f"service {result['service_version']}, {result['model']['engine']}, {result['model']['version']}")
     for container in (tier, worker, scaler):
@@ -84,14 +84,14 @@ def _try_workers(web: int, tier: Container, worker: Container, scaler: Container
 
 def _try_instances(web: int, hosts: Container) -> None:
     """A label by an instance that the scaler has launched, and that the container has booted."""
-    result, seconds = _upload(web)
+    result, seconds = upload(web)
     if not result["instance"].startswith("i-"):
         sys.exit(f"classified by {result['instance']}, which is no instance:\n{hosts.output[-3000:]}")
     say(f"{result['result']} after {seconds:.1f} s, by the instance {result['instance']} "
         "that the scaler has launched")
 
 
-def _upload(port: int) -> tuple[dict[str, Any], float]:
+def upload(port: int) -> tuple[dict[str, Any], float]:
     boundary = uuid.uuid4().hex
     body = (f'--{boundary}\r\nContent-Disposition: form-data; name="myfile"; filename="{PHOTO.name}"'
             "\r\n\r\n").encode() + PHOTO.read_bytes() + f"\r\n--{boundary}--\r\n".encode()

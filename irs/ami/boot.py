@@ -38,8 +38,8 @@ def tell(metadata: Metadata, told: Path = TOLD) -> tuple[str, dict[str, str]]:
     for a machine that is no part of IRS.
     """
     if (told / "role").exists():
-        role = (told / "role").read_text("utf-8").strip()
-        values = settings_module.lines((told / "settings").read_text("utf-8"))
+        role = _read(told / "role").strip()
+        values = settings_module.lines(_read(told / "settings"))
     else:
         try:
             role = metadata.get("meta-data/tags/instance/irs:role")
@@ -54,6 +54,13 @@ def tell(metadata: Metadata, told: Path = TOLD) -> tuple[str, dict[str, str]]:
     if role == "web":
         values |= _secrets(values)
     return role, values
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise errors.SettingsError(f"{path} cannot be read: {exc}") from None
 
 
 def _secrets(values: Mapping[str, str]) -> dict[str, str]:

@@ -16,15 +16,17 @@ class Listed:
     """One image, and who needs it."""
 
     image: MachineImage
-    #: ``IRS_AMI``, or ids of instances; empty: nobody that is known
+    #: ``IRS_AMI``, versions of launch templates (``lt-0abc:3``), ids of instances; empty: nobody
+    #: that is known
     users: tuple[str, ...]
 
 
 def listed(images: Sequence[MachineImage], *, instances: Mapping[str, Collection[str]],
-           setting: str) -> list[Listed]:
-    """``images`` with their users: instances by image, and the image that launches use."""
-    return [Listed(image=i, users=(("IRS_AMI",) if i.id == setting else ()) + tuple(
-        sorted(instances.get(i.id, ())))) for i in images]
+           templates: Mapping[str, Collection[str]], setting: str) -> list[Listed]:
+    """``images`` with their users: instances and templates by image, and the image that launches use."""
+    return [Listed(image=i, users=(
+        *(("IRS_AMI",) if i.id == setting else ()), *sorted(templates.get(i.id, ())),
+        *sorted(instances.get(i.id, ())))) for i in images]
 
 
 def expendable(found: Sequence[Listed], *, keep: int) -> list[MachineImage]:

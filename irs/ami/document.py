@@ -82,7 +82,8 @@ def build(told: Plan) -> str:
     """User data. Raises `IRSError` where it is more than EC2 takes."""
     files = [(f"{PLACE}/plan", "0600", plan(told)), (f"{PLACE}/install.sh", "0700", script())]
     if told.role:
-        files += [("/etc/irs/role", "0644", f"{told.role}\n"), ("/etc/irs/settings", "0600", told.settings)]
+        # irs-boot, which reads them, is nobody's account; what is in user data is no secret.
+        files += [("/etc/irs/role", "0644", f"{told.role}\n"), ("/etc/irs/settings", "0644", told.settings)]
     text = "#cloud-config\n# Made by `irs ami`: docs/ami.md.\nwrite_files:\n"
     for path, mode, content in files:
         text += f'  - path: {json.dumps(path)}\n    permissions: "{mode}"\n    content: |\n'

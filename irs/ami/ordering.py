@@ -14,12 +14,13 @@ from irs.ami.choosing import Listed
 from irs.ami.document import Plan, build
 from irs.ami.staging import Stage
 from irs.ami.turn import Turn
+from irs.aws import launches
 from irs.aws.machine_images import Builder, MachineImage, MachineImages
 from irs.aws.objects import Objects
 from irs.settings import Settings
 
-#: Amazon Linux 2023, whichever is the newest; it has a package of Python 3.11.
-BASE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+#: Amazon Linux 2023, whichever is the newest, for x86_64 or arm64; it has a package of Python 3.11.
+BASE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
 #: Seconds: S3 takes no address that is good for longer.
 WEEK = 7 * 86_400
 
@@ -41,7 +42,8 @@ class Wish:
 class Machine:
     """What it is built on; None: as the settings have it for app instances."""
 
-    base: str = BASE
+    #: an AMI or an SSM parameter; None: `BASE`, for the processors that the type has
+    base: str | None = None
     type: str | None = None
     subnet: str | None = None
     groups: tuple[str, ...] = ()
@@ -67,7 +69,13 @@ def make(settings: Settings, wish: Wish, machine: Machine, say: Callable[[str], 
          sleep: Callable[[float], None] = time.sleep) -> MachineImage:
     """Build an image; it is available. Raises `errors.IRSError`."""
     ec2 = MachineImages(settings)
-    base = ec2.base(machine.base)
+    type = machine.type or settings.instance_type
+    able = ec2.architectures(type)
+    base = ec2.base(machine.base or BASE.format(able[0]))
+    if base.architecture not in able:
+        raise errors.SettingsError(
+            f"{base.id} is for {base.architecture}, {type} is {' or '.join(able)}: name another --base or "
+            "--instance-type")
     name = f"{int(time.time()):x}{secrets.token_hex(4)}"
     bucket = wish.bucket or settings.output_bucket
     patience = machine.minutes * 60
@@ -77,7 +85,7 @@ def make(settings: Settings, wish: Wish, machine: Machine, say: Callable[[str], 
         graph = stage.model(wish.model)
         address, report = stage.report()
         order = Order(
-            build=name, cluster=settings.cluster, base=base, type=machine.type or settings.instance_type,
+            build=name, cluster=settings.cluster, base=base, type=type,
             subnet=machine.subnet or next(iter(settings.subnet_ids), None),
             groups=machine.groups or settings.security_group_ids, disk=machine.disk,
             user_data=build(Plan(release=release, model=graph, report=address,
@@ -107,7 +115,8 @@ def document(settings: Settings, wish: Wish, *, role: str, lines: str) -> str:
 def everything(settings: Settings) -> list[Listed]:
     """The cluster's images, the newest first, with who needs them."""
     ec2 = MachineImages(settings)
-    return choosing.listed(ec2.images(), instances=ec2.used(), setting=settings.ami)
+    return choosing.listed(ec2.images(), instances=ec2.used(), templates=launches.images(settings),
+                           setting=settings.ami)
 
 
 def clearing(settings: Settings, *, keep: int, bucket: str | None = None) -> Clearing:

@@ -35,6 +35,8 @@ class Base:
     root: str
     #: GiB, the least that its disk can have
     size: int
+    #: x86_64 or arm64
+    architecture: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +86,17 @@ class MachineImages:
             raise errors.Permanent(f"{image_id} has no disk of EBS to make an image of")
         sizes = [m["Ebs"].get("VolumeSize", 0) for m in found[0].get("BlockDeviceMappings", ())
                  if m.get("DeviceName") == root and "Ebs" in m]
-        return Base(id=image_id, root=root, size=max(sizes, default=0))
+        return Base(id=image_id, root=root, size=max(sizes, default=0),
+                    architecture=found[0].get("Architecture", ""))
+
+    def architectures(self, type: str) -> list[str]:
+        """What a type of instance can run, of x86_64 and arm64."""
+        with translated("EC2 DescribeInstanceTypes"):
+            found = self._ec2.describe_instance_types(InstanceTypes=[type])["InstanceTypes"]
+        able = {a for raw in found for a in raw["ProcessorInfo"]["SupportedArchitectures"]}
+        if not able & {"x86_64", "arm64"}:
+            raise errors.NotFound(f"EC2 DescribeInstanceTypes: no type {type} of x86_64 or arm64")
+        return sorted(able & {"x86_64", "arm64"}, reverse=True)
 
     def launch(self, base: Base, *, build: str, type: str, subnet: str | None, groups: tuple[str, ...],
                size: int, user_data: str) -> str:

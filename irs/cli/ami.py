@@ -42,7 +42,7 @@ def ami() -> None:
 @ami.command()
 @_wish
 @click.option("--base", metavar="AMI|/SSM/PARAMETER",
-              help="What it is built on. Default: the newest Amazon Linux 2023, x86-64.")
+              help="What it is built on. Default: the newest Amazon Linux 2023, for the type's processors.")
 @click.option("--instance-type", metavar="TYPE", help="Default: IRS_INSTANCE_TYPE.")
 @click.option("--subnet", metavar="ID", help="Default: the first of IRS_SUBNET_IDS.")
 @click.option("--security-group", "groups", multiple=True, metavar="ID",
@@ -69,7 +69,7 @@ def build(*, release: str, sha256: str | None, model: str | None, bucket: str | 
     try:
         made = ordering.make(
             loaded, ordering.Wish(release=release, sha256=sha256, model=model, bucket=bucket),
-            ordering.Machine(base=base or ordering.BASE, type=instance_type, subnet=subnet, groups=groups,
+            ordering.Machine(base=base, type=instance_type, subnet=subnet, groups=groups,
                              disk=disk, minutes=minutes),
             lambda line: click.echo(line, err=True))
     finally:
@@ -131,8 +131,8 @@ def list_(as_json: bool) -> None:
 def prune(*, keep: int, bucket: str | None, yes: bool, as_json: bool) -> None:
     """Remove old images that nobody uses, and what builds left.
 
-    Those that an instance was made of and IRS_AMI stay, however old. Without --yes nothing is
-    changed.
+    Those that an instance was made of, that a launch template names, and IRS_AMI stay, however
+    old. Without --yes nothing is changed.
     """
     from irs import settings
     from irs.ami import ordering

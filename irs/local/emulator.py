@@ -27,9 +27,9 @@ from irs.local.autosave import Autosave
 from irs.local.children import Child
 
 HOST = "127.0.0.1"
-SERVICES = ("sqs", "s3", "sns", "ec2", "iam", "sts", "ssm")
+SERVICES = ("sqs", "s3", "sns", "ec2", "iam", "sts", "ssm", "autoscaling")
 #: What a stack is made of besides (deploy/stack.yaml).
-STACK = ("cloudformation", "autoscaling", "elasticloadbalancing", "monitoring", "logs")
+STACK = ("cloudformation", "elasticloadbalancing", "monitoring", "logs")
 #: Those that keep state in memory; S3's bucket records, its objects are on disk already.
 SAVED = ("sqs", "sns", "ec2", "s3", "iam")
 #: Seconds: an import of MiniStack on a busy machine, with room.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from irs import errors
-from irs.aws import clients, parameters
+from irs.aws import clients, launches, parameters
 from irs.aws.fleet import Fleet
 from irs.aws.machine_images import (
     BASE_TAG,
@@ -19,6 +19,7 @@ from irs.aws.machine_images import (
     MachineImages,
 )
 from irs.settings import Settings
+from tests.conftest import Cloud
 
 SIZE = 24
 
@@ -144,3 +145,90 @@ def test_a_fleet_uses_the_image_that_it_was_made_of(settings: Settings, ami: str
     assert MachineImages(settings).used() == {}
 
 
+
+
+class Templates:
+    """Launch templates whose versions name images."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.ec2 = settings, clients.client(settings, "ec2")
+        self.groups = clients.client(settings, "autoscaling")
+
+    def make(self, *images: str) -> str:
+        """A version for each; the first is the default. Its id."""
+        data = [{"ImageId": image, "InstanceType": "c7i.large"} for image in images]
+        made = self.ec2.create_launch_template(LaunchTemplateName=f"t-{uuid.uuid4().hex}",
+                                               LaunchTemplateData=data[0])
+        name = str(made["LaunchTemplate"]["LaunchTemplateId"])
+        for told in data[1:]:
+            self.ec2.create_launch_template_version(LaunchTemplateId=name, LaunchTemplateData=told)
+        return name
+
+    def group(self, **told: Any) -> None:
+        """A group of no machines."""
+        self.groups.create_auto_scaling_group(
+            AutoScalingGroupName=f"g-{uuid.uuid4().hex}", MinSize=0, MaxSize=1, DesiredCapacity=0,
+            AvailabilityZones=["us-east-1a"], **told)
+
+    def named(self, *templates: str) -> dict[str, list[str]]:
+        """What of these is in use, by image."""
+        found = {image: [v for v in versions if v.partition(":")[0] in templates]
+                 for image, versions in launches.images(self.settings).items()}
+        return {image: versions for image, versions in found.items() if versions}
+
+
+def test_of_a_launch_template_counts_what_may_be_launched(settings: Settings) -> None:
+    templates = Templates(settings)
+    a, b, c, d = (f"ami-{letter * 17}" for letter in "abcd")
+    first = templates.make(a, b, c, d)
+    assert templates.named(first) == {a: [f"{first}:1"], d: [f"{first}:4"]}, "the default, and the latest"
+    templates.group(LaunchTemplate={"LaunchTemplateId": first, "Version": "2"})
+    templates.group(LaunchTemplate={"LaunchTemplateId": first, "Version": "$Latest"})
+    assert templates.named(first) == {a: [f"{first}:1"], b: [f"{first}:2"], d: [f"{first}:4"]}
+    # A new default leaves the old one, which nothing names any more; two templates may name one image.
+    templates.ec2.modify_launch_template(LaunchTemplateId=first, DefaultVersion="4")
+    second = templates.make(b)
+    found = templates.named(first, second)
+    assert {image: sorted(versions) for image, versions in found.items()} == {
+        b: sorted([f"{first}:2", f"{second}:1"]), d: [f"{first}:4"]}
+
+
+def test_a_launch_template_may_take_its_image_from_a_parameter_or_name_none(
+        settings: Settings, ami: str) -> None:
+    templates, parameter = Templates(settings), f"/{settings.cluster}/image"
+    clients.client(settings, "ssm").put_parameter(Name=parameter, Value=ami, Type="String")
+    made = templates.make(f"resolve:ssm:{parameter}")
+    bare = templates.ec2.create_launch_template(
+        LaunchTemplateName=f"t-{uuid.uuid4().hex}", LaunchTemplateData={"InstanceType": "c7i.large"})
+    assert templates.named(made) == {ami: [f"{made}:1"]}
+    # What is not known may be any image: nothing goes by a guess.
+    clients.client(settings, "ssm").delete_parameter(Name=parameter)
+    with pytest.raises(errors.NotFound, match=parameter):
+        launches.images(settings)
+    for template in (made, bare["LaunchTemplate"]["LaunchTemplateId"]):
+        templates.ec2.delete_launch_template(LaunchTemplateId=template)
+
+
+def test_a_group_of_mixed_instances_names_more_than_one_version(moto_cloud: Cloud) -> None:
+    """The embedded cloud's groups have one launch template."""
+    templates = Templates(moto_cloud.fresh())
+    a, b, c, d = (f"ami-{letter * 17}" for letter in "abcd")
+    x86, arm = templates.make(a, b, c), templates.make(a, b, d)
+    templates.group(MixedInstancesPolicy={"LaunchTemplate": {
+        "LaunchTemplateSpecification": {"LaunchTemplateId": x86, "Version": "2"},
+        "Overrides": [{"InstanceType": "c7g.large", "LaunchTemplateSpecification": {
+            "LaunchTemplateId": arm, "Version": "2"}}]}})
+    found = templates.named(x86, arm)
+    assert {i: sorted(versions) for i, versions in found.items()} == {
+        a: sorted([f"{x86}:1", f"{arm}:1"]), b: sorted([f"{x86}:2", f"{arm}:2"]),
+        c: [f"{x86}:3"], d: [f"{arm}:3"]}
+
+
+def test_a_type_s_processors_are_known(settings: Settings, ami: str, faithful: bool) -> None:
+    port = MachineImages(settings)
+    assert port.architectures("c7i.large") == ["x86_64"]
+    assert port.base(ami).architecture in ("x86_64", "arm64")
+    if not faithful:  # to the embedded cloud every type is x86-64, and every name a type
+        assert port.architectures("c7g.large") == ["arm64"]
+        with pytest.raises(errors.CloudError):
+            port.architectures("c7x.large")

@@ -194,6 +194,12 @@ def test_an_image_is_built_used_and_pruned(settings: Settings, wheel: Path, host
     rows = json.loads(run(settings, "ami", "list", "--json", **used))
     assert [(r["image"], r["users"]) for r in rows] == [(image.id, ["IRS_AMI"])]
     assert "nothing to remove" in run(settings, "ami", "prune", "--keep", "0", "--yes", **used)
+    ec2 = clients.client(settings, "ec2")
+    template = ec2.create_launch_template(
+        LaunchTemplateName="stack", LaunchTemplateData={"ImageId": image.id})["LaunchTemplate"]
+    assert "nothing to remove" in run(settings, "ami", "prune", "--keep", "0", "--yes")
+    assert f"used by {template['LaunchTemplateId']}:1" in run(settings, "ami", "list")
+    ec2.delete_launch_template(LaunchTemplateId=template["LaunchTemplateId"])
     assert f"{image.id}  available  {irs.__version__}" in run(settings, "ami", "list")
     assert "would be removed" in run(settings, "ami", "prune", "--keep", "0")
     nothing_left(settings, images=1)
@@ -291,8 +297,8 @@ def test_whichever_call_a_build_ends_at_nothing_is_left(
             nothing_left(settings)
         else:
             break
-    assert broken == ["base", "builders", "launch", "stop", "builders", "create", "images", "builders",
-                      "terminate"]
+    assert broken == ["architectures", "base", "builders", "launch", "stop", "builders", "create", "images",
+                      "builders", "terminate"]
     # Once there was an image, all that was left to do was to end its machine.
     assert whole == ["builders", "terminate"]
     real(settings).remove(made)
@@ -383,10 +389,16 @@ def test_a_machine_that_says_nothing_is_given_up(settings: Settings, host: Calla
     (["--release", "0.1.0", "--model", "resnet18"], "name an export's .sha256 file in S3"),
     (["--release", "0.1.0", "--model", "s3://nowhere/m-0123456789ab.sha256"], "the bucket does not exist"),
     (["--release", "0.1.0", "--base", "ami-00000000000000000"], "no image ami-00000000000000000"),
+    (["--release", "0.1.0", "--base", "ARM"], "is for arm64, c7i.large is x86_64: name another --base or"),
 ])
 def test_a_wish_that_cannot_be_met_is_one_line_and_no_machine(
         settings: Settings, words: list[str], why: str) -> None:
     base = [] if "--base" in words else ["--base", BASE]
+    if "ARM" in words:
+        arm = clients.client(settings, "ec2").register_image(
+            Name=f"arm-{settings.cluster}", Architecture="arm64", RootDeviceName="/dev/xvda",
+            BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8}}])["ImageId"]
+        words = [arm if word == "ARM" else word for word in words]
     done = CliRunner(env=environment(settings)).invoke(
         cli.cli, ["ami", "build", *base, *words], prog_name="irs")
     assert (done.exit_code, len(done.output.strip().splitlines())) == (2, 1), done.output
@@ -407,7 +419,7 @@ def test_the_builder_s_policy_is_enough_and_allows_nothing_that_is_not_called(
             person = who.model_copy(update={
                 "cluster": "ami", "output_bucket": "ami-out", "input_bucket": "ami-in",
                 "model_dir": model_dir})
-            for service in ("ec2", "ssm"):
+            for service in ("autoscaling", "ec2", "ssm"):
                 clients.client(person, service).meta.events.register(
                     "before-call", lambda model, **_: called.add(
                         f"{model.service_model.service_name}:{model.name}"))
@@ -421,6 +433,11 @@ def test_the_builder_s_policy_is_enough_and_allows_nothing_that_is_not_called(
             theirs = clients.client(owner, "ec2").register_image(Name="somebody's")["ImageId"]
             with pytest.raises(errors.AccessDenied):
                 MachineImages(person).remove(replace(image, id=theirs))
+            template = clients.client(owner, "ec2").create_launch_template(
+                LaunchTemplateName="theirs", LaunchTemplateData={"ImageId": image.id})["LaunchTemplate"]
+            assert ordering.clearing(person, keep=0).images == (), "it is used"
+            clients.client(owner, "ec2").delete_launch_template(
+                LaunchTemplateId=template["LaunchTemplateId"])
             assert ordering.clearing(person, keep=0).images == (image,)
             ordering.clear(person, ordering.clearing(person, keep=0))
             nothing_left(person)

@@ -143,3 +143,12 @@ def test_the_command_line_says_in_one_line_what_is_wrong(
     assert boot.main([str(tmp_path)]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         "irs: irs:role is 'database', not one of app, web, scaler")
+
+
+def test_a_document_s_settings_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "role").write_text("web\n")
+    with pytest.raises(errors.SettingsError, match=r"settings cannot be read: .*No such file"):
+        tell(Told(), tmp_path)
+    (tmp_path / "settings").write_bytes(b"IRS_CLUSTER=\xff\n")
+    with pytest.raises(errors.SettingsError, match="settings cannot be read: 'utf-8'"):
+        tell(Told(), tmp_path)

@@ -36,14 +36,21 @@ def image(name: str, state: str = "available") -> MachineImage:
 def test_what_may_go(states: str, users: dict[str, list[str]], keep: int, gone: str) -> None:
     words = {"a": "available", "p": "pending", "f": "failed"}
     images = [image(str(n), words[s]) for n, s in enumerate(states, 1)]
-    found = expendable(listed(images, instances=users, setting=""), keep=keep)
+    found = expendable(listed(images, instances=users, templates={}, setting=""), keep=keep)
     assert "".join(i.id for i in found) == gone
 
 
 def test_the_image_of_the_next_launch_is_used() -> None:
-    found = listed([image("new"), image("old")], instances={"old": ["i-2", "i-1"]}, setting="old")
-    assert [item.users for item in found] == [(), ("IRS_AMI", "i-1", "i-2")]
+    found = listed([image("new"), image("old")], instances={"old": ["i-2", "i-1"]}, setting="old",
+                   templates={"old": ["lt-2:1", "lt-1:4"]})
+    assert [item.users for item in found] == [(), ("IRS_AMI", "lt-1:4", "lt-2:1", "i-1", "i-2")]
     assert expendable(found, keep=1) == []
+
+
+def test_an_image_that_a_launch_template_names_stays() -> None:
+    found = listed([image("new"), image("named"), image("old")], instances={}, setting="",
+                   templates={"named": ["lt-1:4"], "ami-of-others": ["lt-2:1"]})
+    assert [i.id for i in expendable(found, keep=0)] == ["new", "old"]
 
 
 class Wall:

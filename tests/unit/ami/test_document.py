@@ -29,6 +29,15 @@ def files(told: Plan) -> dict[str, dict[str, str]]:
     return {file["path"]: file for file in yaml.safe_load(build(told))["write_files"]}
 
 
+def test_the_script_is_sound_and_uses_what_the_plan_assigns(tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text(plan(PLAN), "utf-8")
+    (tmp_path / "install.sh").write_text(script(), "utf-8")
+    done = subprocess.run([str(program("shellcheck", package="shellcheck")), "--external-sources",
+                           f"--source-path={tmp_path}", str(tmp_path / "install.sh")], text=True,
+                          capture_output=True, timeout=60, check=False)
+    assert done.stdout + done.stderr == ""
+
+
 @pytest.mark.parametrize("told", [PLAN, STAYS], ids=["builder", "stays"])
 def test_cloud_init_takes_it(told: Plan, tmp_path: Path) -> None:
     path = tmp_path / "user-data"
@@ -65,7 +74,8 @@ def test_a_machine_that_stays_has_its_role_and_settings_and_is_no_user_data_of_o
     found = files(STAYS)
     assert found["/etc/irs/role"]["content"] == "web\n"
     assert found["/etc/irs/settings"]["content"] == STAYS.settings
-    assert found["/etc/irs/settings"]["permissions"] == "0600"
+    # Read by a unit whose user is nobody's account: DynamicUser=yes.
+    assert {found[f"/etc/irs/{name}"]["permissions"] for name in ("role", "settings")} == {"0644"}
     assert "/etc/irs/role" not in files(PLAN)
     settings.apply_user_data(build(STAYS))  # what worker_entry.py reads there as well
     with pytest.raises(SettingsError):

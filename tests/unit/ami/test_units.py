@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from irs.ami.boot import ROLES
+from irs.ami.document import script
 from irs.aws import clients
 from irs.scaler.lease import RENEW
 from irs.settings import Settings
@@ -49,6 +50,18 @@ def analyze(units: Path, *words: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_systemd_finds_nothing_wrong(units: Path, name: str) -> None:
     assert analyze(units, "verify", str(units / f"{name}.service")) == ""
+
+
+def test_the_installation_s_own_check_ends_well_and_finds_a_command_that_is_missing(
+        units: Path, tmp_path: Path) -> None:
+    """Whichever systemd this is: with --recursive-errors=no an older one fails, see `analyze`."""
+    [words] = re.findall(r"^\tsystemd-analyze (verify.*) /etc/systemd/system/irs-\*\.service$", script(),
+                         flags=re.MULTILINE)
+    analyze(units, *words.split(), *(str(units / f"{name}.service") for name in NAMES))
+    unit = tmp_path / "irs-worker.service"
+    unit.write_text((UNITS / "irs-worker.service").read_text("utf-8").replace("/opt/irs/bin/", "/no/such/"))
+    with pytest.raises(AssertionError, match="/no/such/python is not executable"):
+        analyze(units, *words.split(), str(unit))
 
 
 @pytest.mark.parametrize("name", NAMES)
