@@ -43,7 +43,8 @@ class Feeding:
         self._clock = clock
         self._now = now
         self._batch = hold.batch
-        self._roll = Roll(ports.batches, self._batch.id, most=most)
+        self._roll = Roll(ports.batches, self._batch.id, most=most, clock=clock,
+                          unsent=self._unsent)
         #: members sent and not settled, by number: their job ids
         self._open = {n: bulk.member_id(self._batch.id, n) for n in self._batch.outstanding}
         self._numbers = {job_id: number for number, job_id in self._open.items()}
@@ -87,13 +88,25 @@ class Feeding:
     def extend(self) -> None:
         """List the next objects of a batch that is made of an S3 address."""
         if not self._batch.listed and self._batch.cancelled is None:
-            before = self._batch
-            self._batch = longer = self._roll.extended(before, self._ports.sources)
+            longer = self._roll.extended(self._batch, self._ports.sources, self._still)
+            before, self._batch = self._batch, longer
             try:
                 self.write()
             finally:
                 if self._batch is longer:
                     self._batch = before  # not in the record: nothing of it may be sent
+
+    def _still(self) -> Batch:
+        self.write()
+        return self._batch
+
+    def _unsent(self, numbers: range) -> set[int]:
+        """Those of these members that have no outcome and none under way, as far as can be told."""
+        found = {n for n in numbers if n >= self._batch.sent or n in self._again}
+        unsure = [n for n in found if n < self._unsure]
+        ids = [bulk.member_id(self.id, n) for n in unsure]
+        results = self._ports.pool.map(self._ports.results.read, ids)
+        return found.difference(n for n, result in zip(unsure, results, strict=True) if result is not None)
 
     def feed(self, room: int) -> int:
         """Send up to ``room`` members; returns how many were sent.
@@ -125,7 +138,7 @@ class Feeding:
             again = bool(self._again)
             number = self._again[0] if again else self._batch.sent
             try:
-                member = self._roll.member(number)
+                member = self._roll.member(number, self._batch)
             except errors.CloudError:
                 if found:
                     break  # these first
@@ -233,7 +246,7 @@ class Feeding:
         numbers = range(first, min(first + DELETIONS, batch.total))
         # The names first: the roll is this thread's.
         doomed = [keys.input_key(bulk.member_id(batch.id, number), member.name)
-                  for number in numbers if (member := self._roll.member(number)).error is None]
+                  for number in numbers if (member := self._roll.member(number, batch)).error is None]
         for _ in self._ports.pool.map(self._ports.inputs.delete, doomed):
             pass
         self._batch = replace(self._batch, removed=numbers.stop)
