@@ -19,7 +19,7 @@ from irs.aws.queues import Queue
 from irs.domain.journal import Journal, key
 from irs.domain.observing import Report
 from irs.scaler.lease import TTL
-from irs.scaler.loop import Scaler
+from irs.scaler.rounds import Scaler
 from irs.settings import Settings
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from irs import errors
+from irs import errors, holders
 from irs.bulk import hold
 from irs.bulk.feeder import AT_ONCE, LEAST_PACK
 from irs.bulk.hold import TTL
@@ -195,7 +195,7 @@ def test_its_thread_feeds_and_hands_over_when_it_is_closed() -> None:
 def test_a_process_of_this_machine_that_has_ended_is_not_waited_for() -> None:
     world = World(rate=40)
     batch_id = world.upload(200)
-    gone = f"{hold.place()}/4194305/x"  # beyond Linux's largest pid
+    gone = f"{holders.place()}/4194305/x"  # beyond Linux's largest pid
     world.pass_(1, world.feeder(gone))
     assert world.batch(batch_id).holder == gone
     world.pass_(0.1, world.feeder("two"))
