@@ -8,9 +8,13 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
+from urllib.parse import quote
 
 #: Longest display name kept, in characters.
 MAX_NAME = 200
+#: And in the bytes that it takes as S3's metadata, percent-encoded: 200 Chinese characters. S3
+#: refuses more than 2,048 for all of an object's metadata; what else we put there takes 200.
+MAX_NAME_BYTES = 1_800
 #: Longest file-name part of a key; S3 allows 1,024 bytes for a whole key.
 _MAX_SAFE = 100
 #: What S3's documentation calls safe characters, without the slash.
@@ -45,14 +49,26 @@ def display_name(raw: str | None) -> str:
     # Zl and Zp, which some readers take for line ends.
     dropped = ("Cc", "Cf", "Cs", "Zl", "Zp")
     kept = "".join(c for c in base if unicodedata.category(c) not in dropped)
-    kept = kept.strip()
-    if len(kept) > MAX_NAME:
-        stem_part, dot, extension = kept.rpartition(".")
-        if dot and len(extension) <= 10:
-            kept = stem_part[: MAX_NAME - len(extension) - 1] + "." + extension
-        else:
-            kept = kept[:MAX_NAME].rstrip()
+    kept = _shortened(kept.strip())
     return kept if kept.strip(". ") else _FALLBACK
+
+
+def _shortened(name: str) -> str:
+    """The name within its limits; of a long one the extension stays."""
+    if len(name) <= MAX_NAME and as_metadata(name) <= MAX_NAME_BYTES:
+        return name
+    start, dot, extension = name.rpartition(".")
+    tail = dot + extension if dot and len(extension) <= 10 else ""
+    start = (start if tail else name)[: MAX_NAME - len(tail)]
+    room = MAX_NAME_BYTES - as_metadata(tail)
+    while as_metadata(start) > room:
+        start = start[:-1]
+    return start + tail if tail else start.rstrip()
+
+
+def as_metadata(text: str) -> int:
+    """Bytes that a text takes as a value of S3's metadata (`irs.aws.objects.Objects.put`)."""
+    return len(quote(text, safe=" ()"))
 
 
 def stem(name: str) -> str:
