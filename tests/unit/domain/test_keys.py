@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 import uuid
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -90,6 +91,11 @@ def test_a_long_name_keeps_its_extension():
     assert keys.display_name("x" * 5000 + ".jpeg") == "x" * 195 + ".jpeg"
     assert keys.safe_name("x" * 5000 + ".jpeg") == "x" * 95 + ".jpeg"
     assert keys.safe_name("x" * 5000) == "x" * 100
+
+
+@given(st.text(max_size=20))
+def test_what_a_name_takes_as_metadata_is_what_is_sent(name):
+    assert keys.as_metadata(name) == len(quote(name, safe=" ()"))
 
 
 def test_a_name_of_four_byte_characters_fits_s3_s_metadata():
