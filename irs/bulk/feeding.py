@@ -88,7 +88,7 @@ class Feeding:
     def extend(self) -> None:
         """List the next objects of a batch that is made of an S3 address."""
         if not self._batch.listed and self._batch.cancelled is None:
-            longer = self._roll.extended(self._batch, self._ports.sources, self._still)
+            longer = self._roll.extended(self._batch, self._ports.sources, self.write)
             before, self._batch = self._batch, longer
             try:
                 self.write()
@@ -96,17 +96,12 @@ class Feeding:
                 if self._batch is longer:
                     self._batch = before  # not in the record: nothing of it may be sent
 
-    def _still(self) -> Batch:
-        self.write()
-        return self._batch
-
     def _unsent(self, numbers: range) -> set[int]:
         """Those of these members that have no outcome and none under way, as far as can be told."""
         found = {n for n in numbers if n >= self._batch.sent or n in self._again}
-        unsure = [n for n in found if n < self._unsure]
-        ids = [bulk.member_id(self.id, n) for n in unsure]
+        ids = {bulk.member_id(self.id, n): n for n in found if n < self._unsure}
         results = self._ports.pool.map(self._ports.results.read, ids)
-        return found.difference(n for n, result in zip(unsure, results, strict=True) if result is not None)
+        return found - {n for n, result in zip(ids.values(), results, strict=True) if result is not None}
 
     def feed(self, room: int) -> int:
         """Send up to ``room`` members; returns how many were sent.
@@ -257,14 +252,15 @@ class Feeding:
         if self._clock() - self._written >= EVERY or self._batch.sent - self._written_sent >= AHEAD:
             self.write()
 
-    def write(self) -> None:
-        """Write the record, and tell what is still to come."""
+    def write(self) -> Batch:
+        """Write the record, and tell what is still to come; returns the record."""
         # What could not be sent so far is not passed, and may yet be refused.
         below = min(itertools.chain(self._open, [self._batch.sent]))
         self._batch = self._hold.write(self._snapshot(self._roll.noted(self._batch, below)))
         self._ports.batches.tell(self.id, Backlog(
             at=self._now(), unsent=self._batch.unsent, rate=self._batch.rate))
         self._written, self._written_sent = self._clock(), self._batch.sent
+        return self._batch
 
     def finish(self) -> None:
         """Write the record for the last time, and tell of the batch no more."""

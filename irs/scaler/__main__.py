@@ -12,7 +12,7 @@ from irs import log
 from irs import settings as settings_module
 from irs.errors import SettingsError
 from irs.scaler import loop
-from irs.scaler.rounds import Scaler
+from irs.scaler.brain import Scaler
 
 #: Exit codes: done; AWS could not be asked, or another scaler acts; a setting is wrong.
 OK, CANNOT, SETTINGS = 0, 1, 2

@@ -11,8 +11,8 @@ from irs.aws.fleet import Fleet
 from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.heartbeat import Heartbeat
+from irs.scaler.brain import Scaler
 from irs.scaler.lease import RENEW
-from irs.scaler.rounds import Scaler
 from irs.settings import Settings
 
 _log = log.get("scaler")

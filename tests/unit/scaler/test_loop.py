@@ -19,7 +19,7 @@ from irs.domain.observing import Report
 from irs.domain.pacing import Backlog
 from irs.scaler import __main__ as command
 from irs.scaler import loop
-from irs.scaler.rounds import Scaler
+from irs.scaler.brain import Scaler
 from irs.testing import FakeClock, FaultPlan, MemoryFleet, MemoryObjects, MemoryQueue
 
 ROOT = Path(__file__).parents[3]

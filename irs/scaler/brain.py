@@ -1,4 +1,4 @@
-"""Observe, decide, act: one round, and the lease without which nothing is done."""
+"""One brain: a round of observing, deciding and acting, and the lease without which nothing is done."""
 
 from __future__ import annotations
 
