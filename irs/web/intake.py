@@ -72,6 +72,8 @@ class Intake:
                          in enumerate(self._chunk, self._written) if future.exception() is None)
             for first in range(0, self._written, CHUNK):
                 self._delete(enumerate(self._batches.read_chunk(self._id, first // CHUNK), first))
+            # Last, as nothing else tells the uploads' names.
+            for first in range(0, self._written, CHUNK):
                 self._batches.drop_chunk(self._id, first // CHUNK)
         except errors.CloudError as exc:
             # `irs audit` will find them.
