@@ -39,7 +39,7 @@ class Roll:
         self._number = -1
         self._chunk: list[Member] = []
         self._etag = ""
-        #: the chunk that could not be read last, and since when
+        #: the chunk that cannot be read, and since when
         self._unreadable = (-1, 0.0)
 
     def member(self, number: int, batch: Batch) -> Member:
@@ -57,7 +57,7 @@ class Roll:
                 if not self._hopeless(chunk):
                     raise
                 self._chunk, self._etag = self._given_up(chunk, batch)
-            self._number = chunk
+            self._number, self._unreadable = chunk, (-1, 0.0)
         return self._chunk
 
     def _whole(self, chunk: int, batch: Batch) -> tuple[list[Member], str]:
@@ -81,8 +81,7 @@ class Roll:
         members = [Member(name=keys.display_name(None), error=LOST if number in lost else None)
                    for number in numbers]
         etag = self._batches.write_chunk(self._id, chunk, members, self._batches.chunk_tag(self._id, chunk))
-        _log.error("batch.members_lost", batch=self._id, chunk=chunk,
-                   failed=len(lost))
+        _log.error("batch.members_lost", batch=self._id, chunk=chunk, failed=len(lost))
         return members, etag
 
     def extended(self, batch: Batch, sources: Sources, still: Callable[[], Batch]) -> Batch:

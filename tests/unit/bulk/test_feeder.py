@@ -11,7 +11,7 @@ from irs import errors, holders
 from irs.bulk import hold
 from irs.bulk.feeder import AT_ONCE, LEAST_PACK
 from irs.bulk.hold import TTL
-from irs.bulk.roll import PATIENCE
+from irs.bulk.roll import PATIENCE, Roll
 from irs.bulk.store import Batches
 from irs.domain import bulk, pacing
 from irs.domain.bulk import Batch, Phase
@@ -404,6 +404,22 @@ def test_a_chunk_that_comes_back_costs_time_and_no_image() -> None:
     world.records.put(key, whole)
     world.pass_(15, feeder)
     assert world.batch(batch_id).counts() == {"queued": 0, "done": 50, "failed": 0, "cancelled": 0}
+
+
+def test_the_patience_with_a_chunk_that_was_read_meanwhile_begins_anew() -> None:
+    world = World()
+    batch_id = world.upload(1_020)
+    key, batch = bulk.chunk_key(batch_id, 0), world.batch(batch_id)
+    whole = world.records.get(key)
+    roll = Roll(world.batches, batch_id, most=2_000, clock=world.seconds, unsent=set)
+    for _ in range(2):
+        world.records.delete(key)
+        with pytest.raises(errors.NotFound):
+            roll.member(3, batch)
+        world.records.put(key, whole)
+        assert roll.member(3, batch).name == "3.png"
+        assert roll.member(1_001, batch).name == "1001.png"  # the other chunk is in memory now
+        world.clock.advance(PATIENCE + 1)
 
 
 def test_one_who_was_stalled_while_listing_changes_no_chunk() -> None:
