@@ -11,12 +11,30 @@ from irs.aws.faults import translated
 from irs.aws.queues import Queue
 from irs.settings import Settings
 
+#: Seconds for an answer of SNS, and tries: a worker's main loop waits for what makes it reachable
+#: to remote control, which is worth no more.
+TIMEOUT, ATTEMPTS = 5.0, 2
+
 _log = log.get("queues")
+
+
+def client(settings: Settings) -> Any:
+    """The SNS client, with a short patience."""
+    return clients.client(settings, "sns", read_timeout=TIMEOUT, attempts=ATTEMPTS)
+
+
+def ask(settings: Settings) -> None:
+    """Return when SNS answers, whatever; raises `errors.Retryable` where it does not."""
+    try:
+        with translated("SNS list of topics"):
+            client(settings).list_topics()
+    except errors.Permanent:
+        return
 
 
 def subscriptions(settings: Settings, prefix: str) -> Iterator[tuple[str, str]]:
     """(ARN, queue) of each SQS subscription of the topics whose names begin with ``prefix``."""
-    sns = clients.client(settings, "sns")
+    sns = client(settings)
     with translated(f"SNS subscriptions of {prefix}*"):
         for topic in _pages(sns, "list_topics", "Topics"):
             arn = topic["TopicArn"]
@@ -39,7 +57,7 @@ def sweep(settings: Settings, prefix: str) -> list[str]:
         # A queue may be listed a minute after it was made; asked for by name it is there at once.
         if queue.startswith(prefix) and queue not in there and _gone(settings, queue):
             with translated(f"SNS unsubscribe of {queue}"):
-                clients.client(settings, "sns").unsubscribe(SubscriptionArn=arn)
+                client(settings).unsubscribe(SubscriptionArn=arn)
             dropped.append(arn)
     if dropped:
         _log.info("queues.unsubscribed", arns=dropped)

@@ -18,7 +18,7 @@ from kombu.transport import virtual
 from kombu.transport.SQS import exceptions as sqs_exceptions
 
 from irs import errors, log
-from irs.aws import clients
+from irs.aws import clients, topics
 from irs.aws.faults import translated
 from irs.aws.queues import BATCH, Message, Queue
 from irs.broker import envelope, names, owned, shared
@@ -49,7 +49,7 @@ class Channel(AskingChannel):
         return clients.client(self.settings, "sqs")
 
     def _new_boto_client(self, service: str, *args: Any, **kwargs: Any) -> Any:
-        return clients.client(self.settings, service)
+        return topics.client(self.settings) if service == "sns" else clients.client(self.settings, service)
 
     @property
     def sqs_base64_encoding(self) -> bool:

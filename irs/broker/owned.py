@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 
 from irs import errors, log
-from irs.aws import clients, temporary, topics
+from irs.aws import temporary, topics
 from irs.aws.faults import translated
 from irs.aws.queues import Queue
 from irs.broker.names import control_prefix
@@ -73,7 +73,7 @@ class Registry:
 
     def _unsubscribe(self, arn: str) -> None:
         with translated("SNS unsubscribe"):
-            clients.client(self._settings, "sns").unsubscribe(SubscriptionArn=arn)
+            topics.client(self._settings).unsubscribe(SubscriptionArn=arn)
 
     def _keep(self) -> None:
         """Renew our own marks, and sweep what others left if we are who sweeps."""

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from irs import errors, log
-from irs.bulk import hold
+from irs import errors, holders, log
 from irs.bulk.discovery import Others
 from irs.bulk.feeding import Feeding
 from irs.bulk.hold import Lost
@@ -78,7 +77,7 @@ class Feeder:
         self._build = build
         self._clock = clock
         self._now = now
-        self._holder = holder or hold.name()
+        self._holder = holder or holders.name()
         self._ports: Ports | None = None
         self._feedings: deque[Feeding] = deque()
         self._pauses: dict[str, tuple[float, int]] = {}

@@ -44,7 +44,8 @@ class Feeding:
         self._clock = clock
         self._now = now
         self._batch = hold.batch
-        self._roll = Roll(ports.batches, self._batch.id, most=most)
+        self._roll = Roll(ports.batches, self._batch.id, most=most, clock=clock,
+                          unsent=self._unsent)
         #: members sent and not settled, by number: their job ids
         self._open = {n: bulk.member_id(self._batch.id, n) for n in self._batch.outstanding}
         self._numbers = {job_id: number for number, job_id in self._open.items()}
@@ -88,13 +89,20 @@ class Feeding:
     def extend(self) -> None:
         """List the next objects of a batch that is made of an S3 address."""
         if not self._batch.listed and self._batch.cancelled is None:
-            before = self._batch
-            self._batch = longer = self._roll.extended(before, self._ports.sources)
+            longer = self._roll.extended(self._batch, self._ports.sources, self.write)
+            before, self._batch = self._batch, longer
             try:
                 self.write()
             finally:
                 if self._batch is longer:
                     self._batch = before  # not in the record: nothing of it may be sent
+
+    def _unsent(self, numbers: range) -> set[int]:
+        """Those of these members that have no outcome and none under way, as far as can be told."""
+        found = {n for n in numbers if n >= self._batch.sent or n in self._again}
+        ids = {bulk.member_id(self.id, n): n for n in found if n < self._unsure}
+        results = self._ports.pool.map(self._ports.results.read, ids)
+        return found - {n for n, result in zip(ids.values(), results, strict=True) if result is not None}
 
     def feed(self, room: int) -> int:
         """Send up to ``room`` members; returns how many were sent.
@@ -127,7 +135,7 @@ class Feeding:
             again = bool(self._again)
             number = self._again[0] if again else self._batch.sent
             try:
-                member = self._roll.member(number)
+                member = self._roll.member(number, self._batch)
             except errors.CloudError:
                 if found:
                     break  # these first
@@ -205,7 +213,7 @@ class Feeding:
         numbers = range(first, min(first + DELETIONS, batch.total))
         # The names first: the roll is this thread's.
         doomed = [keys.input_key(bulk.member_id(batch.id, number), member.name)
-                  for number in numbers if (member := self._roll.member(number)).error is None]
+                  for number in numbers if (member := self._roll.member(number, batch)).error is None]
         for _ in self._ports.pool.map(self._ports.inputs.delete, doomed):
             pass
         self._batch = replace(self._batch, removed=numbers.stop)
@@ -216,14 +224,15 @@ class Feeding:
         if self._clock() - self._written >= EVERY or self._batch.sent - self._written_sent >= AHEAD:
             self.write()
 
-    def write(self) -> None:
-        """Write the record, and tell what is still to come."""
+    def write(self) -> Batch:
+        """Write the record, and tell what is still to come; returns the record."""
         # What could not be sent so far is not passed, and may yet be refused.
         below = min(itertools.chain(self._open, [self._batch.sent]))
         self._batch = self._hold.write(self._snapshot(self._roll.noted(self._batch, below)))
         self._ports.batches.tell(self.id, Backlog(
             at=self._now(), unsent=self._batch.unsent, rate=self._batch.rate))
         self._written, self._written_sent = self._clock(), self._batch.sent
+        return self._batch
 
     def finish(self) -> None:
         """Write the record for the last time, and tell of the batch no more."""

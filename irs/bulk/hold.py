@@ -9,14 +9,10 @@ work and changes no result.
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
-import secrets
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
-from irs import errors
+from irs import errors, holders
 from irs.bulk.store import Batches
 from irs.domain.bulk import Batch
 
@@ -29,36 +25,6 @@ _TRIES = 5
 
 class Lost(errors.IRSError):
     """Another process feeds the batch."""
-
-
-@functools.cache
-def place() -> str:
-    """Where this process's number means this process: the machine since its boot, the container."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot}-{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:  # no Linux
-        return secrets.token_hex(8)
-
-
-def name() -> str:
-    """What this process calls itself; no other one has the name, ever."""
-    return f"{place()}/{os.getpid()}/{secrets.token_hex(4)}"
-
-
-def is_gone(holder: str) -> bool:
-    """Whether the holder was a process of this place that has ended; False where nobody can tell."""
-    where, _, rest = holder.partition("/")
-    number = rest.partition("/")[0]
-    if where != place() or not number.isdigit():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 class Hold:
@@ -82,7 +48,7 @@ class Hold:
             return None
         hold = cls(batches, *found, holder)
         before = hold.batch.holder
-        if before not in ("", holder) and not silent and not is_gone(before):
+        if before not in ("", holder) and not silent and not holders.is_gone(before):
             return None
         try:
             hold._put(replace(hold.batch, holder=holder))

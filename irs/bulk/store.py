@@ -71,17 +71,41 @@ class Batches:
                                  content_type="application/json", create=create, replaces=replaces)
 
     # -- members -------------------------------------------------------------------------------
-    def write_chunk(self, batch_id: str, chunk: int, members: Sequence[Member]) -> None:
-        """Store ``members``, which are those of this chunk."""
-        self._records.put(bulk.chunk_key(batch_id, chunk), bulk.chunk_bytes(members),
-                          content_type="application/x-ndjson")
+    def write_chunk(self, batch_id: str, chunk: int, members: Sequence[Member],
+                    replaces: str | None = None) -> str:
+        """Store ``members``, which are those of this chunk; returns its ETag.
+
+        Over what was read with the ETag ``replaces``, without one where nothing is; raises
+        `errors.AlreadyExists` over anything else.
+        """
+        return self._records.put(bulk.chunk_key(batch_id, chunk), bulk.chunk_bytes(members),
+                                 content_type="application/x-ndjson", create=replaces is None,
+                                 replaces=replaces)
 
     def read_chunk(self, batch_id: str, chunk: int) -> list[Member]:
         """The chunk's members; raises `errors.NotFound` where it is not there or makes no sense."""
+        return self.read_chunk_tagged(batch_id, chunk)[0]
+
+    def read_chunk_tagged(self, batch_id: str, chunk: int) -> tuple[list[Member], str]:
+        """The same with the ETag that a write replaces."""
+        data, etag = self._records.get_tagged(bulk.chunk_key(batch_id, chunk))
         try:
-            return bulk.members(self._records.get(bulk.chunk_key(batch_id, chunk)))
+            return bulk.members(data), etag
         except ValueError as exc:
             raise errors.NotFound(f"chunk {chunk} of batch {batch_id}: {exc}") from exc
+
+    def chunk_tag(self, batch_id: str, chunk: int) -> str | None:
+        """The ETag of whatever is in the chunk's place; None: nothing is."""
+        try:
+            return self._records.get_tagged(bulk.chunk_key(batch_id, chunk))[1]
+        except errors.NoBucket:
+            raise
+        except errors.NotFound:
+            return None
+
+    def drop_chunk(self, batch_id: str, chunk: int) -> None:
+        """Remove the chunk: there will be no batch."""
+        self._records.delete(bulk.chunk_key(batch_id, chunk))
 
     # -- those that run ------------------------------------------------------------------------
     def tell(self, batch_id: str, backlog: Backlog) -> None:

@@ -74,6 +74,10 @@ class Member:
     error: Failure | None = None
 
 
+#: Of a member whose chunk is lost: nobody knows its name any more.
+LOST = Failure(code="member_lost", message="the batch's list of its images was lost: send it again")
+
+
 def chunk_bytes(members: Iterable[Member]) -> bytes:
     """A chunk's object: one JSON line a member."""
     return "".join(_line(member) for member in members).encode()

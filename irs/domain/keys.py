@@ -6,15 +6,21 @@ Ids are random (version 4) so that keys spread over S3 partitions.
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 import uuid
 
 #: Longest display name kept, in characters.
 MAX_NAME = 200
+#: And in the bytes that it takes as S3's metadata, percent-encoded: 200 Chinese characters. S3
+#: refuses more than 2,048 for all of an object's metadata; what else we put there takes 200.
+MAX_NAME_BYTES = 1_800
 #: Longest file-name part of a key; S3 allows 1,024 bytes for a whole key.
 _MAX_SAFE = 100
 #: What S3's documentation calls safe characters, without the slash.
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+#: Those that percent-encoding leaves as they are.
+_PLAIN = frozenset(string.ascii_letters + string.digits + "_.-~ ()")
 _FALLBACK = "image"
 #: Where clients put images into the input bucket themselves; no job stands on what is there.
 UPLOADS = "uploads/"
@@ -46,14 +52,26 @@ def display_name(raw: str | None) -> str:
     dropped = ("Cc", "Cf", "Cs", "Zl", "Zp")
     plain = base.isascii() and base.isprintable()
     kept = base if plain else "".join(c for c in base if unicodedata.category(c) not in dropped)
-    kept = kept.strip()
-    if len(kept) > MAX_NAME:
-        stem_part, dot, extension = kept.rpartition(".")
-        if dot and len(extension) <= 10:
-            kept = stem_part[: MAX_NAME - len(extension) - 1] + "." + extension
-        else:
-            kept = kept[:MAX_NAME].rstrip()
+    kept = _shortened(kept.strip())
     return kept if kept.strip(". ") else _FALLBACK
+
+
+def _shortened(name: str) -> str:
+    """The name within its limits; of a long one the extension stays."""
+    if len(name) <= MAX_NAME and as_metadata(name) <= MAX_NAME_BYTES:
+        return name
+    start, dot, extension = name.rpartition(".")
+    tail = dot + extension if dot and len(extension) <= 10 else ""
+    start = (start if tail else name)[: MAX_NAME - len(tail)]
+    room = MAX_NAME_BYTES - as_metadata(tail)
+    while as_metadata(start) > room:
+        start = start[:-1]
+    return start + tail if tail else start.rstrip()
+
+
+def as_metadata(text: str) -> int:
+    """Bytes that a text takes as a value of S3's metadata (`irs.aws.objects.Objects.put`)."""
+    return sum(1 if c in _PLAIN else 3 * len(c.encode()) for c in text)
 
 
 def stem(name: str) -> str:

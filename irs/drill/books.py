@@ -48,11 +48,12 @@ class Books:
     def enter(self, uploads: Sequence[Upload]) -> None:
         """Take down what was accepted."""
         for upload in uploads:
-            if upload.reply is not None and upload.reply.job_id is not None:
-                self.accepted[upload.reply.job_id] = upload.picture
-        if self._listed or not any(upload.reply is None for upload in uploads):
+            reply = upload.reply
+            if reply is not None and reply.job_id is not None and not _unsure(reply):
+                self.accepted[reply.job_id] = upload.picture
+        if self._listed or not any(_unsure(upload.reply) for upload in uploads):
             return
-        # Whoever had no answer may have been accepted all the same: the bucket knows.
+        # They may have been accepted all the same: the bucket knows.
         self._listed = True
         names = {upload.picture.name: upload.picture for upload in uploads}
         for key in self._inputs.keys():  # noqa: SIM118 - not a mapping's
@@ -114,6 +115,11 @@ class Books:
             elif picture.good and (said.get("input") or {}).get("sha256") != picture.sha256:
                 found.append(f"{job_id} ({picture.name}) has the answer to another image")
         return found
+
+
+def _unsure(reply: Reply | None) -> bool:
+    """Whether it is none, or says that storage or queue cannot be reached, which has an id as well."""
+    return reply is None or (reply.status == 503 and reply.job_id is not None)
 
 
 def _answer(said: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -132,8 +132,7 @@ def _kill(service: str) -> Callable[[Field], int]:
             except errors.SettingsError:
                 return False
         if not patiently(again, PATIENCE):
-            raise errors.Unreachable(f"{service} was killed and has not been started again within "
-                                     f"{PATIENCE:g} s: see .irs/logs/{service}.log")
+            raise errors.Unreachable(f"{service} is not started again: see .irs/logs/{service}.log")
         return 1
     return strike
 
@@ -240,6 +239,7 @@ DRILLS: dict[str, Drill] = {drill.name: drill for drill in (
     Drill(name="kill-scaler", local=True, strike=_kill("scaler"), help="SIGKILL the scaler."),
     Drill(name="freeze-cloud", local=True, strike=_freeze_cloud, seconds=20.0,
           help="SIGSTOP the embedded cloud: every call to it hangs, then SIGCONT."),
+    Drill(name="kill-cloud", local=True, strike=_kill("emulator"), help="SIGKILL the embedded cloud."),
     Drill(name="duplicate", strike=_duplicate, help="Put jobs' messages on the queue three times."),
     Drill(name="garbage", strike=_garbage, tidy=_take_garbage,
           help="Send messages that no worker understands; takes them from the dead letters after."),

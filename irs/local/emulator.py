@@ -77,6 +77,11 @@ class Emulator:
         Raises `errors.SettingsError` where the port is taken or the embedded cloud is not
         installed, and `errors.Unreachable` where the process ends or does not answer in time.
         """
+        self.spawn()
+        self.await_health()
+
+    def spawn(self) -> Child:
+        """Begin; raises `errors.SettingsError` as `start` does."""
         if importlib.util.find_spec("ministack") is None:
             raise SettingsError("the embedded cloud is not installed: pip install 'irs[local]', or set "
                                 "IRS_AWS_ENDPOINT_URL")
@@ -88,6 +93,10 @@ class Emulator:
                 [sys.executable, "-m", "irs.local.emulator", "--fd", str(listener.fileno()),
                  "--port", str(self.port), "--state", str(self.state.resolve()), *self._options],
                 log=self._log, env=children.base_env(), pass_fds=[listener.fileno()])
+        return self._child
+
+    def await_health(self) -> None:
+        """Return when it answers; else it is killed, and `errors.Unreachable` raised."""
         try:
             self._await_health()
         except BaseException:

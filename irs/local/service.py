@@ -49,8 +49,11 @@ class Service:
         """Start it, in the current directory."""
         self._restart_at = None
         self._started = time.monotonic()
-        self._child = children.spawn(self.name, self._command, log=self._log, env=self._env)
+        self._child = self._spawn()
         children.write_pid(self._pid_file, self._child.pid)
+
+    def _spawn(self) -> Child:
+        return children.spawn(self.name, self._command, log=self._log, env=self._env)
 
     def check(self) -> str | None:
         """Look after it; what there is to tell, if anything.
@@ -68,12 +71,15 @@ class Service:
         if code is None:
             return None
         self._failures = self._failures + 1 if now - self._started < SOUND else 1
-        ended = f"{self.name} ended with code {code}; its log {self._log} ends:\n{self.child.tail()}"
+        ended = self._ended(code)
         if self._failures >= MOST_FAILURES:
-            raise IRSError(f"{ended}\n{self.name} has failed {self._failures} times in a row")
+            raise IRSError(f"{ended}{self.name} has failed {self._failures} times in a row")
         wait = min(BACKOFF_FIRST * 2 ** (self._failures - 1), BACKOFF_MOST)
         self._restart_at = now + wait
-        return f"{ended}\n{self.name} starts again in {wait:.0f} s"
+        return f"{ended}{self.name} starts again in {wait:.0f} s"
+
+    def _ended(self, code: int) -> str:
+        return f"{self.name} ended with code {code}; its log {self._log} ends:\n{self.child.tail()}\n"
 
     def stop(self, grace: float, signals: Signals) -> None:
         """SIGTERM, SIGKILL after ``grace`` seconds or at the second signal."""

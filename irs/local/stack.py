@@ -15,8 +15,9 @@ from irs.aws import provision
 from irs.aws.fleet import Fleet
 from irs.errors import CloudError, IRSError, SettingsError, Unreachable
 from irs.local import children, emulator, laptop
+from irs.local.cloud import Cloud
 from irs.local.machine import PID_FILE
-from irs.local.service import Service, Stopped, end
+from irs.local.service import Service, Stopped
 from irs.local.signals import Signals
 from irs.local.status import Display, Watcher
 from irs.settings import Settings
@@ -57,9 +58,7 @@ class Stack:
         self._console = console
         self._signals = signals
         self._url = laptop.reach(self._settings)
-        state = self._settings.state_dir
-        self._emulator = emulator.Emulator(
-            state / "cloud", port=self._settings.cloud_port, log=state / "logs" / "emulator.log")
+        self._cloud = Cloud(self._settings, self._pid_file("emulator"))
         self._services: dict[str, Service] = {}
 
     def run(self, create: bool) -> int:
@@ -89,8 +88,7 @@ class Stack:
         export = self._export()
         if self._embedded:
             with self._step(f"cloud at {s.aws_endpoint_url}"):
-                self._emulator.start()
-                children.write_pid(self._pid_file("emulator"), self._emulator.child.pid)
+                self._cloud.begin()
                 announced.enter_context(laptop.announced(s))
         with self._step("buckets and queues"):
             findings = provision.ensure(s, create=create)
@@ -162,14 +160,7 @@ class Stack:
             watcher.stop()
 
     def _check(self) -> None:
-        if self._embedded:
-            children.trim(self._emulator.child.log)
-            if (code := self._emulator.child.poll()) is not None:
-                raise Unreachable(
-                    f"the embedded cloud has ended with code {code}: start again, then `irs audit` says "
-                    f"whether anything is missing; its log {self._emulator.child.log} ends:\n"
-                    f"{self._emulator.child.tail() or '(empty)'}")
-        for service in self._services.values():
+        for service in (*([self._cloud] if self._embedded else []), *self._services.values()):
             if news := service.check():
                 self._say(news, style="yellow")
 
@@ -192,9 +183,7 @@ class Stack:
         left = (s.state_dir / "instances").glob(f"*/{PID_FILE}")
         for pid in children.end_orphans(left, 0 if self._hurry else s.stop_grace):
             self._say(f"ended process {pid} of an instance")
-        if self._emulator.started:
-            end(self._emulator.child, emulator.STOP, self._signals)
-            self._pid_file("emulator").unlink(missing_ok=True)
+        self._cloud.stop(emulator.STOP, self._signals)
 
     @property
     def _hurry(self) -> bool:
@@ -208,7 +197,7 @@ class Stack:
     def _end_instances(self) -> None:
         """Terminate the cluster through EC2, and wait until the runner has stopped its processes."""
         s = self._settings
-        if self._hurry or self._emulator.child.poll() is not None:
+        if self._hurry or self._cloud.child.poll() is not None:
             return
         try:
             fleet = Fleet(s)

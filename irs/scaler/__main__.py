@@ -12,6 +12,7 @@ from irs import log
 from irs import settings as settings_module
 from irs.errors import SettingsError
 from irs.scaler import loop
+from irs.scaler.brain import Scaler
 
 #: Exit codes: done; AWS could not be asked, or another scaler acts; a setting is wrong.
 OK, CANNOT, SETTINGS = 0, 1, 2
@@ -33,7 +34,7 @@ def scale(*, once: bool = False, dry_run: bool = False) -> int:
     return OK
 
 
-def _once(scaler: loop.Scaler) -> int:
+def _once(scaler: Scaler) -> int:
     try:
         return OK if scaler.tick() and scaler.leads else CANNOT
     finally:

@@ -7,7 +7,9 @@ a scaler that was stalled, or cut off, finds out at its next write.
 
 No clock is compared with another machine's. A holder trusts its write for `TTL` seconds
 less `MARGIN`, counted from before the write; a standby takes over what it has seen
-unchanged for `TTL` seconds, counted from after it first saw it, which is later.
+unchanged for `TTL` seconds, counted from after it first saw it, which is later. It need not
+wait for a process of its own machine that has ended (`irs.holders`): what that one had under
+way is conditional on the journal, or a launch whose token the journal has.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from irs import errors, log
+from irs import errors, holders, log
 from irs.domain.journal import Journal
 
 #: Seconds without a write after which a standby takes over: three missed renewals.
@@ -71,7 +73,7 @@ class Lease:
         return self._clock() - self._written >= RENEW
 
     def take(self) -> bool:
-        """Become the holder, if there is none or it has been silent; whether it worked.
+        """Become the holder, if there is none, it has ended, or it has been silent; whether it worked.
 
         Afterwards `journal` is what the last holder left.
         """
@@ -84,7 +86,7 @@ class Lease:
             self._etag, self._unchanged_since = etag, now
         self.journal = journal
         silent = now - self._unchanged_since >= TTL
-        if not (silent or journal.holder in ("", self._holder)):
+        if not (silent or journal.holder in ("", self._holder) or holders.is_gone(journal.holder)):
             return False
         taken = self._put(replace(journal, epoch=journal.epoch + 1, holder=self._holder, serial=0), now)
         if taken:

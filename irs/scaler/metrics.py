@@ -50,7 +50,7 @@ _log = log.get("scaler")
 
 
 class Source(Protocol):
-    """What is shown of `irs.scaler.loop.Scaler`."""
+    """What is shown of `irs.scaler.brain.Scaler`."""
 
     @property
     def leads(self) -> bool: ...

@@ -38,7 +38,9 @@ def build(values: Mapping[str, Any] | None = None) -> Settings:
     try:
         return Settings(**(values or {}))
     except ValidationError as exc:
-        raise SettingsError(_one_line(exc)) from None
+        from irs.settings import wording  # for those who need it
+
+        raise SettingsError(wording.refusal(exc, Settings.model_json_schema(), PREFIX)) from None
     except UnicodeDecodeError as exc:
         raise SettingsError(f".env is not UTF-8 text (byte {exc.start})") from None
 
@@ -84,16 +86,6 @@ def _nearest(stray: str, fields: list[str]) -> str | None:
     # Of names that are as close: letters that have changed places are the commonest slip.
     near.sort(key=lambda name: sorted(name) != sorted(stray))
     return PREFIX + near[0] if near else None
-
-
-def _one_line(exc: ValidationError) -> str:
-    parts = []
-    for error in exc.errors(include_url=False, include_input=False, include_context=False):
-        message = error["msg"].removeprefix("Value error, ")
-        if error["loc"]:
-            message = f"{PREFIX}{str(error['loc'][0]).upper()}: {message}"
-        parts.append(message)
-    return "; ".join(parts)
 
 
 def apply_user_data(text: str) -> None:

@@ -14,7 +14,8 @@ from irs.settings.kinds import Bucket, OptionalCount, Queue
 class Aws(BaseSettings):
     """The account's side."""
 
-    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$")
+    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$",
+                        description="a region such as eu-central-1")
     #: unset: AWS itself
     aws_endpoint_url: str | None = None
     #: unset: boto's own chain (environment, profile, instance profile)

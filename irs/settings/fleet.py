@@ -14,17 +14,21 @@ from irs.settings.kinds import Csv, OptionalDollars, OptionalPort, OptionalSecon
 class Model(BaseSettings):
     """What images are classified with."""
 
-    model: str = Field("efficientnet_lite0", pattern=r"^[a-z0-9_]{1,64}$")
+    model: str = Field("efficientnet_lite0", pattern=r"^[a-z0-9_]{1,64}$",
+                      description="a model's name (small letters, digits and underscores)")
     #: a local path or s3:// address; unset: the model's own source
     model_weights: str | None = None
     #: hex digest that the weights must have
-    model_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    model_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$",
+                      description="a SHA-256 (64 small hex digits)")
     #: another model, on trial for a share of the images; unset: none
-    canary_model: str | None = Field(None, pattern=r"^[a-z0-9_]{1,64}$")
+    canary_model: str | None = Field(None, pattern=r"^[a-z0-9_]{1,64}$",
+                      description="a model's name (small letters, digits and underscores)")
     #: a local path or s3:// address; unset: the canary's own source
     canary_weights: str | None = None
     #: hex digest that the canary's weights must have
-    canary_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    canary_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$",
+                      description="a SHA-256 (64 small hex digits)")
     #: of the images, 0 to 1
     canary_share: float = Field(0.05, ge=0, le=1, allow_inf_nan=False)
     #: where exported models are kept
@@ -40,8 +44,10 @@ class Model(BaseSettings):
 class Fleet(BaseSettings):
     """Instances, and who launches them."""
 
-    cluster: str = Field("irs", pattern=r"^[A-Za-z0-9_-]{1,40}$")
-    ami: str = Field("ami-0ee8cf7b8a34448a6", pattern=r"^ami-[0-9a-f]{8,17}$")
+    cluster: str = Field("irs", pattern=r"^[A-Za-z0-9_-]{1,40}$",
+                      description="1 to 40 letters, digits, dashes and underscores")
+    ami: str = Field("ami-0ee8cf7b8a34448a6", pattern=r"^ami-[0-9a-f]{8,17}$",
+                      description="an image's id (ami- and 8 to 17 hex digits)")
     instance_type: str = "c7i.large"
     #: tried in this order where EC2 has no `instance_type`
     instance_types: Csv = ()
@@ -51,10 +57,12 @@ class Fleet(BaseSettings):
     budget: OptionalDollars = None
     #: spot instances in place of on-demand ones
     spot: bool = False
-    instance_name: str = Field("AppTier-Instance", pattern=r"^[A-Za-z0-9_.-]{1,100}$")
+    instance_name: str = Field("AppTier-Instance", pattern=r"^[A-Za-z0-9_.-]{1,100}$",
+                      description="1 to 100 letters, digits, dots, dashes and underscores")
     instance_profile: str | None = None
     #: what else a launch brings: disks and their encryption, tags of volumes
-    launch_template: str | None = Field(None, pattern=r"^lt-[0-9a-f]{8,17}$")
+    launch_template: str | None = Field(None, pattern=r"^lt-[0-9a-f]{8,17}$",
+                      description="a launch template's id (lt- and 8 to 17 hex digits)")
     subnet_ids: Csv = ()
     security_group_ids: Csv = ()
     min_instances: int = Field(0, ge=0)

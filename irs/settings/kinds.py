@@ -12,8 +12,10 @@ _BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 #: SQS: 80 characters at most; ours leave room for the suffix of a reply queue.
 _QUEUE = r"^[A-Za-z0-9_-]{1,64}$"
 
-Bucket = Annotated[str, Field(pattern=_BUCKET)]
-Queue = Annotated[str, Field(pattern=_QUEUE)]
+Bucket = Annotated[str, Field(
+    pattern=_BUCKET, description="a bucket's name (3 to 63 small letters, digits, dots and dashes)")]
+Queue = Annotated[str, Field(
+    pattern=_QUEUE, description="a queue's name (1 to 64 letters, digits, dashes and underscores)")]
 
 
 def off_to_none(value: Any) -> Any:

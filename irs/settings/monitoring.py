@@ -27,7 +27,8 @@ class Logs(BaseSettings):
     #: what a worker and a scaler rewrite while they go on; unset: nothing
     heartbeat_file: Path | None = None
     #: the CloudWatch log group that `irs logs` reads; unset: the files of `irs up`
-    log_group: str | None = Field(None, pattern=r"^[A-Za-z0-9_/.#-]{1,512}$")
+    log_group: str | None = Field(None, pattern=r"^[A-Za-z0-9_/.#-]{1,512}$",
+                      description="a log group's name (letters, digits and _/.#-)")
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -66,7 +66,8 @@ def _is_last(exc: Exception, keyed: idempotency.Keyed, batch_id: str) -> bool:
     What bears the same key may be arriving beside it and share that. But what is refused is
     so each time; and a repeat may be another request than it says, of the same length.
     """
-    return (isinstance(exc, errors.Refused) and not keyed.repeats
+    return (isinstance(exc, errors.Refused) and not isinstance(exc, errors.IdempotencyConflict)
+            and not keyed.repeats
             and services().bulk.batches.read(batch_id) is None)
 
 

@@ -72,6 +72,9 @@ class Intake:
                          in enumerate(self._chunk, self._written) if future.exception() is None)
             for first in range(0, self._written, CHUNK):
                 self._delete(enumerate(self._batches.read_chunk(self._id, first // CHUNK), first))
+            # Last, as nothing else tells the uploads' names.
+            for first in range(0, self._written, CHUNK):
+                self._batches.drop_chunk(self._id, first // CHUNK)
         except errors.CloudError as exc:
             # `irs audit` will find them.
             _log.warning("batch.uploads_left", batch=self._id, why=str(exc))
@@ -93,9 +96,20 @@ class Intake:
     def _write(self) -> None:
         if self._chunk:
             members = [future.result() for future in self._chunk]
-            self._batches.write_chunk(self._id, self._written // CHUNK, members)
+            self._keep(self._written // CHUNK, members)
             self._written += len(members)
             self._chunk = []
+
+    def _keep(self, chunk: int, members: list[Member]) -> None:
+        """Store a chunk; one that is there stays, with what its batch has noted in it since."""
+        try:
+            self._batches.write_chunk(self._id, chunk, members)
+        except errors.AlreadyExists:
+            # Of a request with the same key, or of our own write whose answer was lost.
+            there = self._batches.read_chunk(self._id, chunk)
+            if [(m.name, m.source) for m in there] != [(m.name, m.source) for m in members]:
+                raise errors.IdempotencyConflict(
+                    "the Idempotency-Key belongs to a batch of other images") from None
 
     def _now(self, member: Member) -> None:
         done: Future[Member] = Future()

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from celery.worker import pidbox
 from celery.worker.consumer import control
 
 from irs import errors, log
+from irs.aws import topics
+from irs.settings import load
 
-#: Seconds between tries while SNS or SQS has a fault; a try may hold Celery's loop up for as
-#: long as a call to AWS takes to time out.
+#: Seconds between tries while SNS or SQS has a fault.
 PAUSE = 600.0
 
 _log = log.get("worker")
 
 
 class Box(pidbox.Pidbox):
-    """Celery's mailbox, without which Celery's own worker would not begin, and try for ever."""
+    """Celery's mailbox, without which Celery's own worker would not begin, and try for ever.
 
+    Its start is in Celery's main loop. At the worker's own start that may wait for SNS; later
+    the loop has images to hand on, so SNS is asked beside it whether it answers at all.
+    """
+
+    #: the timer whose turn it is to try again
     _again: Any = None
 
     def start(self, c: Any) -> None:
@@ -28,10 +35,33 @@ class Box(pidbox.Pidbox):
             super().start(c)
         except errors.CloudError as exc:
             self.stop(c)
-            later = isinstance(exc, errors.Retryable)
-            _log.warning("worker.no_remote_control", seconds=PAUSE if later else None, why=str(exc))
-            if later:
-                self._again = c.hub.call_later(PAUSE, self.start, c)
+            self._without(c, exc)
+
+    def _without(self, c: Any, exc: errors.CloudError) -> None:
+        later = isinstance(exc, errors.Retryable)
+        _log.warning("worker.no_remote_control", seconds=PAUSE if later else None, why=str(exc))
+        if later:
+            self._again = c.hub.call_later(PAUSE, self._ask, c)
+
+    def _ask(self, c: Any) -> None:
+        threading.Thread(target=self._asked, args=(c, self._again), name="remote", daemon=True).start()
+
+    def _asked(self, c: Any, turn: Any) -> None:
+        """In a thread: whether SNS answers; the rest is the main loop's."""
+        try:
+            topics.ask(load())
+        except errors.CloudError as exc:
+            c.hub.call_soon(self._told, c, turn, exc)
+        else:
+            c.hub.call_soon(self._told, c, turn, None)
+
+    def _told(self, c: Any, turn: Any, exc: errors.CloudError | None) -> None:
+        if turn is not self._again:
+            return  # the connection was lost meanwhile, or the worker stops
+        if exc is None:
+            self.start(c)
+        else:
+            self._without(c, exc)
 
     def on_stop(self) -> None:
         """Try no more."""

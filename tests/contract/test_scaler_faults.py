@@ -18,8 +18,8 @@ from irs.aws.objects import Objects
 from irs.aws.queues import Queue
 from irs.domain.journal import Journal, key
 from irs.domain.observing import Report
+from irs.scaler.brain import Scaler
 from irs.scaler.lease import TTL
-from irs.scaler.loop import Scaler
 from irs.settings import Settings
 
 

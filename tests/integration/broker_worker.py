@@ -2,7 +2,8 @@
 
 What is tested with it is the way of a message. ``HOLD`` names a file for whose end every
 image waits; ``control break`` fails the main loop as a lost connection would; ``DEAF`` is
-the silence in seconds after which it ends itself.
+the silence in seconds after which it ends itself, ``SNS`` how long it waits for SNS, and for
+its next try.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 from celery.worker.control import control_command
 
+from irs.aws import topics
 from irs.domain.images import Preprocess
 from irs.domain.jobs import ModelInfo
 from irs.model import engine
-from irs.worker import hearing
+from irs.worker import hearing, remote
 
 HOLD = Path(os.environ["HOLD"])
 
@@ -57,6 +59,8 @@ def _fail() -> None:
 
 if __name__ == "__main__":
     hearing.DEAF = float(os.environ.get("DEAF", hearing.DEAF))
+    if "SNS" in os.environ:
+        topics.TIMEOUT = remote.PAUSE = float(os.environ["SNS"])
     engine.load = lambda *_: Engine()  # the model is not what is tested
     from irs.celery import app
 

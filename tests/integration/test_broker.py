@@ -173,6 +173,27 @@ def test_a_worker_without_the_rights_for_remote_control_works(
     assert "Traceback" not in worker.output
 
 
+def test_a_worker_takes_images_while_sns_does_not_answer(
+        make_bench: Callable[..., Bench], cloud: Any) -> None:
+    """Its tries, each longer than an image may take, are beside the loop that hands images on."""
+    bench = make_bench()
+    with proxying.Proxy(cloud.endpoint) as between:
+        fault = between.add(proxying.Rule(service="sns", action=proxying.Hang()))
+        worker = bench.worker(IRS_AWS_ENDPOINT_URL=between.endpoint, SNS="1")
+        until(lambda: worker.said("worker.no_remote_control"), 20, "done without")
+        tried = fault.fired
+        waits = []
+        while fault.fired < tried + 2:
+            began = time.monotonic()
+            ids = bench.send(1)
+            until(lambda ids=ids: bench.all_done(ids), 20, "an image")
+            waits.append(time.monotonic() - began)
+        assert max(waits) < 1.5, waits
+        fault.clear()
+        until(lambda: "pong" in bench.celery("inspect", "ping", "--timeout", "2").stdout, 30, "it is back")
+        assert worker.stop() == 0
+
+
 def test_purge_empties_the_task_queue(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench()
     bench.send(3)

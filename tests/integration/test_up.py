@@ -170,7 +170,7 @@ def test_one_command_serves_and_one_signal_ends_it(up: Callable[..., Up]) -> Non
     assert again.end() == 0
 
 
-def test_what_dies_is_started_again_but_not_the_cloud(up: Callable[..., Up]) -> None:
+def test_what_dies_is_started_again_and_so_is_the_cloud(up: Callable[..., Up]) -> None:
     running = up()
     url = running.url()
     processes = running.everyone()
@@ -180,10 +180,18 @@ def test_what_dies_is_started_again_but_not_the_cloud(up: Callable[..., Up]) -> 
     assert "web ended with code -9" in running.text()
     until(lambda: ready(url))
 
+    before = stored_results(running.settings())
+    os.kill(running.everyone()["emulator"][0], signal.SIGKILL)
+    until(lambda: "the embedded cloud started again" in running.text())
+    (told,) = [line for line in running.text().splitlines() if "the embedded cloud ended" in line]
+    assert "ended with code -9" in told
+    assert "`irs audit`" in told
+    assert "starts again in 1 s" in told
+    until(lambda: ready(url))
+    assert "(cat, " in upload(url, "cat.png", photograph())
+    assert set(stored_results(running.settings())) > set(before)
     processes = running.everyone()
-    os.kill(processes["emulator"][0], signal.SIGKILL)
-    assert running.process.wait(120) == 1
-    assert "the embedded cloud has ended" in running.text()
+    assert running.end() == 0
     assert gone(processes)
 
 

@@ -107,7 +107,7 @@ FLOORS = (
     {"irs.broker", "irs.results", "irs.aws", "irs.model"},
     {"irs.domain"},
     {"irs.settings", "irs.apikeys", "irs.signing", "irs.log", "irs.memory", "irs.metrics", "irs.tracing",
-     "irs.heartbeat", "irs.rounds", "irs.errors", "irs"},
+     "irs.heartbeat", "irs.holders", "irs.rounds", "irs.errors", "irs"},
 )
 #: Rooms of one floor do not know each other, but for these.
 NEIGHBOURS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from irs import settings as settings_module
 from irs.errors import SettingsError
-from irs.settings import Settings
+from irs.settings import Settings, wording
 
 #: The contract's names and defaults: what a deployment may rely on.
 CONTRACT = {
@@ -129,6 +130,41 @@ def test_refuses_in_one_line_that_names_the_variable(
     message = str(caught.value)
     assert message.startswith(f"{variable}: ")
     assert "\n" not in message
+    assert not re.search("[Ii]nput|[Ss]tring|valid|pattern", message.removeprefix(variable)), message
+
+
+@pytest.mark.parametrize(("variable", "text", "words"), [
+    ("IRS_PORT", "eighty", "'eighty' is not a whole number from 0 to 65535"),
+    ("IRS_MAX_BATCH_IMAGES", "1000001", "'1000001' is not a whole number from 1 to 1000000"),
+    ("IRS_MAX_INSTANCES", "1.5", "'1.5' is not a whole number from 1 up"),
+    ("IRS_SCALER_INTERVAL", "0", "'0' is not a number above 0"),
+    ("IRS_BUDGET", "lots", "'lots' is not a number above 0, or off"),
+    ("IRS_REMOTE_CONTROL", "perhaps", "'perhaps' is not true or false"),
+    ("IRS_ENGINE", "abacus", "'abacus' is not auto, onnxruntime or torch"),
+    ("IRS_SOURCE_BUCKETS", "photos,s3://more",
+     "'s3://more' is not a bucket's name (3 to 63 small letters, digits, dots and dashes)"),
+    ("IRS_MODEL_SHA256", "x" * 100, f"'{'x' * 59}… is not a SHA-256 (64 small hex digits)"),
+])
+def test_says_what_is_wrong_and_what_would_be_right(
+        monkeypatch: pytest.MonkeyPatch, variable: str, text: str, words: str) -> None:
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(SettingsError) as caught:
+        settings_module.load()
+    assert str(caught.value) == f"{variable}: {words}"
+
+
+def test_a_secret_of_a_wrong_kind_is_not_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings_module.build({"api_key": 7_654_321})
+    assert str(caught.value) == "IRS_API_KEY: its value is not a text"
+
+
+def test_what_is_said_of_a_setting_is_so() -> None:
+    for name, schema in Settings.model_json_schema()["properties"].items():
+        said = wording.takes(schema)
+        assert "pattern" not in schema or "description" in schema, name
+        if said.endswith(", or off"):
+            assert getattr(settings_module.build({name: "off"}), name) is None, name
 
 
 CONTRADICTIONS = [

@@ -222,6 +222,17 @@ class LeaderFrozen(ScalerFault):
         return Strike(rules=(injection,), after=wake)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JournalAway(ScalerFault):
+    """S3 does not answer the scaler, for longer than its lease lasts, and the instance ends."""
+
+    def strike(self, stack: Stack, hosts: Hosts) -> Strike:
+        """It must do nothing, and what is due as soon as S3 is back."""
+        injection = stack.proxy("scaler").add(Rule(service="s3", action=Hang()))
+        hosts.lose()
+        return Strike(rules=(injection,))
+
+
 # -- what the scaler sees ----------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Blinded(ScalerFault):
@@ -271,6 +282,7 @@ FAULTS: tuple[Fault, ...] = (
     ScalerDies(number=10, name="scaler-dies-before-answer", point="answer", short=True),
     LeaderKilled(number=11, name="leader-killed"),
     LeaderFrozen(number=11, name="leader-frozen"),
+    JournalAway(number=11, name="journal-away", seconds=25.0),
     _refused("no-capacity", 500, "InsufficientInstanceCapacity"),
     _refused("instance-limit", 400, "InstanceLimitExceeded"),
     _refused("vcpu-limit", 400, "VcpuLimitExceeded"),

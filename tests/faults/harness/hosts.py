@@ -89,9 +89,9 @@ class Hosts:
         return until(self._leader, PATIENCE, "a scaler leads")
 
     def _leader(self) -> Process | None:
-        holder = self.journal().holder  # host-pid-random
+        holder = self.journal().holder  # place/pid/host
         return next((scaler for scaler in self.scalers
-                     if scaler.popen.poll() is None and f"-{scaler.pid}-" in holder), None)
+                     if scaler.popen.poll() is None and f"/{scaler.pid}/" in holder), None)
 
     def journal(self) -> journal.Journal:
         """As it is now; a fresh one where there is none."""

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from irs import errors
+from irs import errors, holders
 from irs.bulk import hold
 from irs.bulk.feeder import AT_ONCE, LEAST_PACK
 from irs.bulk.hold import TTL
+from irs.bulk.roll import PATIENCE, Roll
 from irs.bulk.store import Batches
 from irs.domain import bulk, pacing
 from irs.domain.bulk import Batch, Phase
@@ -18,6 +19,11 @@ from irs.domain.jobs import Status
 from irs.testing import FaultPlan
 from tests.processes import until
 from tests.unit.bulk.bulkkit import World, picture
+
+
+def numbers(batch: Batch) -> set[int]:
+    """The members that failed."""
+    return {number for number in range(batch.total) if number in batch.failed}
 
 
 def test_every_image_is_sent_once_and_has_its_outcome() -> None:
@@ -189,7 +195,7 @@ def test_its_thread_feeds_and_hands_over_when_it_is_closed() -> None:
 def test_a_process_of_this_machine_that_has_ended_is_not_waited_for() -> None:
     world = World(rate=40)
     batch_id = world.upload(200)
-    gone = f"{hold.place()}/4194305/x"  # beyond Linux's largest pid
+    gone = f"{holders.place()}/4194305/x"  # beyond Linux's largest pid
     world.pass_(1, world.feeder(gone))
     assert world.batch(batch_id).holder == gone
     world.pass_(0.1, world.feeder("two"))
@@ -340,7 +346,7 @@ def test_an_empty_prefix_is_a_batch_that_is_done() -> None:
 # -- faults --------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("call", "nth", "after"), [
     ("send", 1, False), ("send", 5, True), ("send", 30, False), ("put", 2, True), ("put", 3, False),
-    ("put", 1, True), ("get", 1, False), ("get_tagged", 1, False), ("entries", 1, False)])
+    ("put", 1, True), ("get_tagged", 1, False), ("get_tagged", 2, False), ("entries", 1, False)])
 def test_a_fault_costs_time_and_no_image(call: str, nth: int, after: bool) -> None:
     plan = FaultPlan()
     plan.fail(call, nth, errors.Unreachable("timeout"), after=after)
@@ -359,6 +365,87 @@ def test_one_batch_s_trouble_is_not_the_others_own(events: list[Any]) -> None:
     assert world.batch(sound).phase is Phase.DONE
     assert world.batch(broken).done == 0
     assert 2 <= len([e for e in events if e["event"] == "batch.retry"]) <= 10
+
+
+@pytest.mark.parametrize("there", [None, b"no chunk", b'{"name":"1.png"}\n'])
+def test_a_chunk_that_stays_unreadable_is_given_up_and_the_rest_goes_on(
+        there: bytes | None, events: list[Any]) -> None:
+    world = World(rate=400)
+    batch_id = world.upload(1_020)
+    feeder, key = world.feeder(), bulk.chunk_key(batch_id, 0)
+    world.pass_(0.35, feeder)
+    sent = world.batch(batch_id).sent
+    world.records.delete(key)
+    if there is not None:
+        world.records.put(key, there)
+    world.pass_(5, world.feeder("two"))  # the first is no more
+    assert world.batch(batch_id).finished is None
+    second = world.feeder("two")
+    world.pass_(PATIENCE + 30, second, step=0.5)
+    batch = world.batch(batch_id)
+    assert batch.phase is Phase.DONE
+    assert len(world.results.stored) == batch.done > 20
+    assert batch.done + len(batch.failed) == 1_020
+    assert {*range(1_000, 1_020)}.isdisjoint(numbers(batch)), "the other chunk's"
+    members = world.batches.read_chunk(batch_id, 0)
+    assert all(members[number].error == bulk.LOST for number in numbers(batch))
+    assert [e["chunk"] for e in events if e["event"] == "batch.members_lost"] == [0]
+    assert sent < 1_000
+
+
+def test_a_chunk_that_comes_back_costs_time_and_no_image() -> None:
+    world = World(rate=400)
+    batch_id = world.upload(50)
+    key = bulk.chunk_key(batch_id, 0)
+    whole = world.records.get(key)
+    world.records.delete(key)
+    feeder = world.feeder()
+    world.pass_(PATIENCE / 2, feeder, step=0.5)
+    world.records.put(key, whole)
+    world.pass_(15, feeder)
+    assert world.batch(batch_id).counts() == {"queued": 0, "done": 50, "failed": 0, "cancelled": 0}
+
+
+def test_the_patience_with_a_chunk_that_was_read_meanwhile_begins_anew() -> None:
+    world = World()
+    batch_id = world.upload(1_020)
+    key, batch = bulk.chunk_key(batch_id, 0), world.batch(batch_id)
+    whole = world.records.get(key)
+    roll = Roll(world.batches, batch_id, most=2_000, clock=world.seconds, unsent=set)
+    for _ in range(2):
+        world.records.delete(key)
+        with pytest.raises(errors.NotFound):
+            roll.member(3, batch)
+        world.records.put(key, whole)
+        assert roll.member(3, batch).name == "3.png"
+        assert roll.member(1_001, batch).name == "1001.png"  # the other chunk is in memory now
+        world.clock.advance(PATIENCE + 1)
+
+
+def test_one_who_was_stalled_while_listing_changes_no_chunk() -> None:
+    """It has read what is there, and listed, when another process takes over and goes on."""
+    world = World(rate=400)
+    for number in range(1_500):
+        world.theirs.put(f"a/{number:05}.png", picture())
+    batch_id, stalled, second = world.below("a/"), world.feeder("one"), world.feeder("two")
+    tag, stalls = Batches.chunk_tag, True
+
+    def stall(batches: Batches, *of: Any) -> str | None:
+        nonlocal stalls
+        found = tag(batches, *of)
+        if stalls:
+            stalls = False
+            world.theirs.put("a/00000a.png", picture())  # the second finds one more
+            world.pass_(30, second)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Batches, "chunk_tag", stall)
+        world.pass_(1, stalled)
+    assert world.batch(batch_id).counts()["done"] == 1_501
+    assert stalled.counts.batches == 0
+    names = [m.name for chunk in range(2) for m in world.batches.read_chunk(batch_id, chunk)]
+    assert len(names) == len(set(names)) == 1_501
 
 
 def test_results_that_nobody_announced_are_looked_for() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -85,14 +84,3 @@ def test_no_two_writes_are_alike(world: World) -> None:
     assert one is not None
     seen = {world.batch(batch_id).serial, one.write(one.batch).serial, one.write(one.batch).serial}
     assert len(seen) == 3
-
-
-def test_a_process_is_gone_only_if_it_was_here_and_is_not() -> None:
-    here = hold.place()
-    assert not hold.is_gone(hold.name())
-    assert not hold.is_gone(f"{here}/{os.getpid()}/x")
-    assert hold.is_gone(f"{here}/4194305/x")  # beyond Linux's largest
-    assert not hold.is_gone("elsewhere/4194305/x")
-    for holder in ("", here, f"{here}/", f"{here}/x/y", f"{here}/-1/x", f"{here}/1/x"):
-        assert not hold.is_gone(holder), holder
-    assert hold.name() != hold.name()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 import uuid
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ SAFE = set(string.ascii_letters + string.digits + "._-")
 #: characters, so that something awkward lies where a name is cut.
 ANY_NAME = st.one_of(
     st.text(st.characters(exclude_categories=()), max_size=400),
+    st.text(st.sampled_from("𠀀🐯写é."), min_size=140, max_size=220),
     st.builds(lambda length, tail: "x" * length + tail,
               st.integers(80, 210), st.text(". _-/xé", max_size=150)),
 )
@@ -40,6 +42,7 @@ def test_a_safe_name_stays_as_it_is(name):
 def test_a_display_name_is_printable_short_and_stays_as_it_is(raw):
     shown = keys.display_name(raw)
     assert 0 < len(shown) <= keys.MAX_NAME
+    assert keys.as_metadata(shown) <= keys.MAX_NAME_BYTES
     assert not set("/\\\0\r\n\t\u202e\u200b") & set(shown)
     shown.encode()  # no lone surrogate
     assert keys.display_name(shown) == shown
@@ -88,6 +91,17 @@ def test_a_long_name_keeps_its_extension():
     assert keys.display_name("x" * 5000 + ".jpeg") == "x" * 195 + ".jpeg"
     assert keys.safe_name("x" * 5000 + ".jpeg") == "x" * 95 + ".jpeg"
     assert keys.safe_name("x" * 5000) == "x" * 100
+
+
+@given(st.text(max_size=20))
+def test_what_a_name_takes_as_metadata_is_what_is_sent(name):
+    assert keys.as_metadata(name) == len(quote(name, safe=" ()"))
+
+
+def test_a_name_of_four_byte_characters_fits_s3_s_metadata():
+    assert keys.display_name("𠀀" * 196 + ".png") == "𠀀" * 149 + ".png"
+    assert keys.display_name("🐯" * 200) == "🐯" * 150
+    assert keys.display_name("写" * 196 + ".png") == "写" * 196 + ".png"
 
 
 @pytest.mark.parametrize("name", [

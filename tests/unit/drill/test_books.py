@@ -111,6 +111,16 @@ def test_who_had_no_answer_is_looked_up_in_the_bucket(world: World) -> None:
     assert books.unanswered(world.uploads) == ["d-0.png had no answer: "]
 
 
+def test_a_job_that_could_not_be_stored_or_sent_is_looked_up_as_well(world: World) -> None:
+    """The answer names it: perhaps only the answer of storage or queue was lost."""
+    stored, not_stored = world.upload(), world.upload()
+    for upload, job_id in zip(world.uploads, (stored, not_stored), strict=True):
+        upload.reply = Reply(status=503, said={"id": job_id, "code": "unavailable"})
+    del world.inputs[1]
+    world.settle()
+    assert set(world.books.accepted) == {stored}
+
+
 def test_a_refusal_is_not_accepted(world: World) -> None:
     world.upload()
     world.uploads[0].reply = Reply(status=503, said={"title": "too many"})

@@ -19,7 +19,7 @@ from irs.domain.observing import Report
 from irs.domain.pacing import Backlog
 from irs.scaler import __main__ as command
 from irs.scaler import loop
-from irs.scaler.loop import Scaler
+from irs.scaler.brain import Scaler
 from irs.testing import FakeClock, FaultPlan, MemoryFleet, MemoryObjects, MemoryQueue
 
 ROOT = Path(__file__).parents[3]
@@ -273,6 +273,43 @@ def test_without_s3_nothing_is_launched_that_nobody_would_remember(events: list[
     assert max(rig.rounds(60)) == 5
     assert len(rig.ec2.launched) == 5
     assert named(events, "scaler.cannot_observe") or named(events, "scaler.cannot_record")
+
+
+def test_while_s3_is_away_nothing_is_done_and_then_what_is_due_at_once(
+        monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
+    """Two minutes, in which an instance ends and messages come; a second scaler stands by."""
+    rig = Rig(min_instances=1, max_instances=3)
+    other = rig.another("two")
+    rig.rounds(4)
+    other.tick()
+    leads, calls = rig.scaler.leads, len(rig.ec2.launched)
+    with monkeypatch.context() as patch:
+        for name in ("put", "get", "get_tagged", "delete", "tags", "entries"):
+            patch.setattr(rig.objects, name, _away)
+        rig.ec2.terminate([rig.ec2.actual()[0].id])
+        rig.fill(50)
+        for _ in range(40):
+            for scaler in (rig.scaler, other):
+                assert scaler.tick() is False
+            rig.clock.advance(3)
+    assert leads
+    assert len(rig.ec2.launched) == calls, "nothing that nobody would remember"
+    assert not rig.ec2.actual()
+    said = [e["log_level"] for e in named(events, "scaler.cannot_observe")]
+    assert said.count("warning") == 2, "once each"
+    assert rig.scaler.tick()
+    assert rig.scaler.leads
+    assert len(rig.ec2.actual()) >= 1
+    for _ in range(10):
+        other.tick()
+        rig.clock.advance(3)
+        rig.scaler.tick()
+    assert not other.leads
+    assert len(rig.ec2.actual()) == 3
+
+
+def _away(*_: Any, **__: Any) -> Any:
+    raise errors.Unreachable("S3: timeout")
 
 
 def test_a_scaler_that_was_stalled_steps_down(events: list[Any]) -> None:

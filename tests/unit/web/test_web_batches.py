@@ -13,6 +13,7 @@ import pytest
 
 from irs import errors
 from irs.domain import bulk, keys
+from irs.domain.bulk import CHUNK
 from irs.domain.jobs import Job
 from irs.testing import FaultPlan, MemoryForeign, MemoryObjects
 from tests.unit.web.webkit import Service, done, failed, picture
@@ -299,6 +300,27 @@ def test_what_failed_is_left_to_the_repeat_that_may_be_arriving(
 
 def _unreachable() -> int:
     raise errors.Unreachable("timeout")
+
+
+def test_what_has_the_same_key_and_other_images_changes_nothing_that_is_stored(
+        service: Service, records: MemoryObjects, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("irs.bulk.store.Batches.create", lambda *of: _unreachable())
+        assert keyed(service, "x", ("a.jpg", picture())).status_code == 503
+    before = dict(records.stored)
+    answer = keyed(service, "x", ("b.jpg", picture()))
+    assert (answer.status_code, answer.json["code"]) == (409, errors.IdempotencyConflict.code)
+    assert {key: records.stored[key] for key in before if key.startswith("batches/")} == {
+        key: found for key, found in before.items() if key.startswith("batches/")} != {}
+    assert keyed(service, "x", ("a.jpg", picture())).status_code == 202
+
+
+def test_a_batch_that_is_withdrawn_leaves_no_chunk(
+        make: Callable[..., Service], records: MemoryObjects) -> None:
+    service = make(source_buckets=("theirs",), records=records, max_batch_images=CHUNK)
+    answer = named(service, {"images": [f"s3://theirs/{n}.jpg" for n in range(CHUNK + 1)]})
+    assert (answer.status_code, answer.json["code"]) == (413, "too_large")
+    assert [key for key in records.stored if key.startswith(("fleet/", "batches/"))] == []
 
 
 # -- following -------------------------------------------------------------------------------------

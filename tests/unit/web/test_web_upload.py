@@ -304,3 +304,12 @@ def test_a_bug_is_one_line_and_a_log_entry(service, monkeypatch, capsys):
     answer = service.post(("a.jpg", picture()), headers=JSON)
     assert answer.content_type == "application/problem+json"
     assert "ZeroDivision" not in answer.text
+
+
+def test_whatever_the_name_s3_takes_the_upload_s_metadata(service):
+    """AWS answers 400 (MetadataTooLarge) above 2 kB of names and values; the embedded cloud does not."""
+    service.post(("🐯" * 196 + ".jpeg", picture()))
+    (stored,) = service.objects.stored.values()
+    trace = {"traceparent": "00-" + "0" * 52}
+    assert sum(len(name) + keys.as_metadata(value)
+               for name, value in {**stored.metadata, **trace, "batch": keys.new_id()}.items()) <= 2_048

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,7 @@ from celery.worker import pidbox
 from structlog.testing import capture_logs
 
 from irs import errors
+from irs.aws import topics
 from irs.celery import app
 from irs.worker import remote
 
@@ -33,6 +36,14 @@ class Worker:
         self.controller = SimpleNamespace(use_eventloop=True)
         self.hub = self
         self.timers: list[Timer] = []
+        self._soon: queue.Queue[Any] = queue.Queue()
+
+    def call_soon(self, act: Any, *args: Any) -> None:
+        self._soon.put(lambda: act(*args))
+
+    def turn(self) -> None:
+        """One of the main loop's, in which a thread's word is heard."""
+        self._soon.get(timeout=10)()
 
     def call_later(self, seconds: float, act: Any, *args: Any) -> Timer:
         self.timers.append(Timer(seconds, act, *args))
@@ -62,17 +73,44 @@ def test_what_is_refused_is_said_once_and_not_tried_again(faults: list[Exception
     assert worker.timers == []
 
 
-def test_a_fault_that_passes_is_tried_again(faults: list[Exception]) -> None:
+def test_a_fault_that_passes_is_tried_again(
+        faults: list[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker()
+    asked = [None, None]
+    monkeypatch.setattr(topics, "ask", lambda _settings: asked.pop())
     box = remote.Box(worker)
     faults += [errors.Unreachable("SNS is away"), errors.Throttled("slow down")]
     with capture_logs() as said:
         box.start(worker)
         worker.timers[0].run()
+        worker.turn()
         worker.timers[1].run()
+        worker.turn()
     assert [line["seconds"] for line in said] == [remote.PAUSE] * 2
     assert len(worker.timers) == 2
     assert box.consumer is not None
+
+
+def test_while_sns_does_not_answer_the_loop_goes_on(
+        faults: list[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, answers = Worker(), threading.Event()
+
+    def ask(_settings: Any) -> None:
+        assert answers.wait(10)
+        raise errors.Unreachable("SNS is away")
+
+    monkeypatch.setattr(topics, "ask", ask)
+    box = remote.Box(worker)
+    faults.append(errors.Unreachable("SNS is away"))
+    box.start(worker)
+    worker.timers[0].run()  # returns while SNS is asked
+    answers.set()
+    worker.turn()
+    assert len(worker.timers) == 2, "asked again later, and not started"
+    worker.timers[1].run()
+    box.stop(worker)
+    worker.turn()
+    assert len(worker.timers) == 2, "what was stopped meanwhile is not started"
 
 
 def test_a_lost_connection_ends_the_tries(faults: list[Exception]) -> None:
