@@ -13,7 +13,7 @@ import pytest
 from irs import errors
 from irs.domain import keys
 from irs.domain.jobs import Prediction, Result, Status
-from irs.results import announce
+from irs.results import announce, packs
 from irs.results.announce import Announcer, reply_prefix
 from irs.settings import Settings
 from irs.testing import FakeClock, FaultPlan, MemoryQueue
@@ -209,10 +209,10 @@ def test_no_more_than_so_many_wait(queues: Queues, monkeypatch: pytest.MonkeyPat
 
 
 def test_packs_are_bounded_by_number_and_by_size() -> None:
-    items = [announce._Item(n, "id", "x" * size, None, 0.0)
+    items = [packs.Item(n, "id", "x" * size, None, 0.0)
              for n, size in enumerate((10, 10, 10, 90, 30, 69, 200, 1))]
-    packs = announce._packs(items, 2, 100)
-    assert [[len(item.body) for item in pack] for pack in packs] == [
+    made = packs.packs(items, 2, 100)
+    assert [[len(item.body) for item in pack] for pack in made] == [
         [10, 10], [10], [90], [30], [69], [200], [1]]
 
 
