@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,7 +59,7 @@ class Objects:
         attributes.update({k: quote(v, safe=" ()") for k, v in (metadata or {}).items()})
         mode: Any = "create" if create else {"e_tag": replaces} if replaces else "overwrite"
         with self._called("PutObject", "PUT to"):
-            answer = obstore.put(self._store, key, io.BytesIO(data), attributes=attributes,
+            answer = obstore.put(self._store, key, data, attributes=attributes,
                                  mode=mode, **_ONE_PUT)
         return answer["e_tag"] or ""
 
