@@ -100,6 +100,33 @@ def test_in_a_crowd_results_share_a_message(queues: Queues) -> None:
     assert len(queues[SETTINGS.output_queue].bodies()) == len(results)
 
 
+def test_those_that_wait_for_company_go_at_once_when_the_crowd_is_over(
+        queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announce, "PRIVATE_LINGER", 3600)
+    crowd = [True]
+    announcer, results = Announcer(SETTINGS, crowded=lambda: crowd[0]), [done() for _ in range(3)]
+    for result in results[:2]:
+        announcer.announce(result, REPLY)
+    crowd[0] = False
+    announcer.announce(results[2], REPLY)
+    deadline = time.monotonic() + 10
+    while sum(len(json.loads(body)) for body in queues[REPLY].bodies()) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_full_call_of_public_ones_goes_without_a_flush(
+        queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announce, "PUBLIC_LINGER", 3600)
+    announcer = Announcer(SETTINGS)
+    for _ in range(13):
+        announcer.announce(done(), None)
+    deadline = time.monotonic() + 10
+    while len(queues[SETTINGS.output_queue].bodies()) < 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def test_a_lone_announcement_needs_no_flush(queues: Queues) -> None:
     announcer = Announcer(SETTINGS)
     announcer.announce(done(), REPLY)
