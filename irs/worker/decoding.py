@@ -35,7 +35,7 @@ _log = log.get("worker")
 
 
 class _Call(Generic[T]):
-    """One image's turn. Bare locks and a queue in C: events in Python cost three times as much."""
+    """One image's turn. Bare locks and a queue in C: events in Python cost more than half as much again."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self.work = work
