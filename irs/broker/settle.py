@@ -78,8 +78,11 @@ class Settler:
 
     def _add(self, queue: Queue, entry: _Entry) -> None:
         with self._changed:
-            self._pending.setdefault(queue, []).append(entry)
-            self._changed.notify_all()
+            pending = self._pending.setdefault(queue, [])
+            pending.append(entry)
+            # Not for those in between: the thread would look, and wait again.
+            if len(pending) == 1 or len(pending) >= BATCH:
+                self._changed.notify_all()
 
     def _run(self) -> None:
         while work := self._take():

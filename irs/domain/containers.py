@@ -37,8 +37,12 @@ _DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 #: without a segment (TEM, RST0 to RST7, SOI). One literal byte first: the search is memchr's.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _EOI, _SOS = 0xD9, 0xDA
-#: The beginning of a scan; ``bytes.count`` would take four times as long for these two bytes.
+#: The beginning of a scan; ``bytes.find`` would take four times as long for these two bytes.
 _SCAN = re.compile(rb"\xff\xda")
+#: Frame headers (ISO/IEC 10918-1, table B.1): C4, C8 and CC are others. The first two are of
+#: sequential JPEG, Huffman coded.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
 #: TIFF tags with a value per strip, tile or sample, which are expanded whatever type they claim.
 _STRUCTURAL = frozenset({258, 273, 279, 320, 322, 323, 324, 325, 338, 339})
 #: TIFF types that stay byte strings: BYTE, ASCII, UNDEFINED.
@@ -79,17 +83,21 @@ def passes(data: bytes, kind: str) -> int:
 def _jpeg_scans(data: bytes) -> int:
     # As libjpeg does, anything between a segment's end and the next marker is skipped,
     # entropy-coded data included. Thumbnails lie within segments and are stepped over.
-    first = _SCAN.search(data)
-    several = first is not None and _SCAN.search(data, first.end()) is not None
-    scans, position = 0, 2
+    scans, position, components = 0, 2, b""
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, position)
         # Pillow reads on after an end that comes before the first scan.
         if not found or (found[1][0] == _EOI and scans):
             return scans
+        if found[1][0] in _FRAMES:
+            # Of a sequential one, how many there are; another kind has scans for each of them.
+            components = data[found.end() + 7:found.end() + 8] if found[1][0] in _SEQUENTIAL else b""
         if found[1][0] == _SOS:
             scans += 1
-            if not several:
+            # One with all of them is the only one: libjpeg refuses another. To look for it in the
+            # coded data takes as long as all of the headers do.
+            if scans == 1 and (data[found.end() + 2:found.end() + 3] == components
+                               or not _SCAN.search(data, found.end())):
                 return scans
             if scans > MAX_SCANS:
                 raise Undecodable(f"the JPEG has more than {MAX_SCANS} scans")

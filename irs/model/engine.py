@@ -79,7 +79,7 @@ def top_k(probabilities: np.ndarray[Any, Any], labels: Sequence[str],
         raise ModelError(f"the engine answered with shape {probabilities.shape} for {len(labels)} labels")
     if not np.isfinite(probabilities).all():
         raise ModelError("the engine answered with numbers that are not finite")
-    # Sorting all of a row's classes takes ten times as long as finding the few that matter.
+    # To sort all of the classes takes more than twice as long as to find the few that matter.
     k = min(k, len(labels))
     least = np.partition(probabilities, -k, axis=1)[:, -k]
     return [_best(row, np.flatnonzero(row >= bound), labels, k)

@@ -9,18 +9,17 @@ would take each other's announcements. See docs/decisions/0002-announcements.md.
 from __future__ import annotations
 
 import atexit
-import json
 import re
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeGuard
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeGuard
 
 from irs import errors, log, tracing
 from irs.aws.queues import BATCH, MAX_BYTES, Queue
 from irs.domain.jobs import Result
+from irs.results.packs import Item, ascii_json, packs
 from irs.settings import Settings
 
 #: Web processes whose queues are remembered; one more costs a GetQueueUrl.
@@ -50,19 +49,6 @@ def reply_prefix(settings: Settings) -> str:
     return f"{settings.output_queue}-web-"
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    number: int
-    job_id: str
-    body: str
-    #: the reply queue; None for the public one
-    to: str | None
-    #: on the announcer's clock
-    since: float
-    #: until it is sent
-    span: tracing.Span = tracing.NOWHERE
-
-
 class Announcer:
     """Gathers announcements and sends them from a thread of its own. Thread-safe.
 
@@ -80,12 +66,12 @@ class Announcer:
         self._reply = reply_prefix(settings).removesuffix("-")
         self._reply_queues: OrderedDict[str, Queue] = OrderedDict()
         #: what waits to be sent, by reply queue; None for the public one
-        self._pending: dict[str | None, deque[_Item]] = {}
+        self._pending: dict[str | None, deque[Item]] = {}
         self._crowded = crowded
         self._changed = threading.Condition()
         self._posted = 0
         #: what was taken and is not out, and when the call under way began
-        self._sending: list[_Item] = []
+        self._sending: list[Item] = []
         self._calling_since = 0.0
         #: all up to this number go out at once
         self._hurry = 0
@@ -106,8 +92,8 @@ class Announcer:
                 **tracing.messaging("send", self._reply), "irs.job.id": result.id}, inner=True)
             if span.traceparent:
                 told[tracing.TRACEPARENT] = span.traceparent
-            self._post(result.id, _ascii(told), reply_to, span)
-        self._post(result.id, _ascii(result.announcement()), None)
+            self._post(result.id, ascii_json(told), reply_to, span)
+        self._post(result.id, ascii_json(result.announcement()), None)
 
     def flush(self, jobs: Collection[str] | None = None, timeout: float = PATIENCE) -> bool:
         """Send what has been announced of these ``jobs`` (ids), or so far where there are none given.
@@ -134,14 +120,24 @@ class Announcer:
         with self._changed:
             self._posted += 1
             pending = self._pending.setdefault(to, deque())
-            pending.append(_Item(self._posted, job_id, body, to, self._clock(), span))
+            pending.append(Item(self._posted, job_id, body, to, self._clock(), span))
             if len(pending) > MOST:
                 self._lost(pending.popleft(), "too many wait for SQS")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
                 self._thread.start()
                 atexit.register(self.flush)
-            self._changed.notify_all()
+            if self._news(to, len(pending)):
+                self._changed.notify_all()
+
+    def _news(self, to: str | None, count: int) -> bool:
+        """Whether the thread has to look, now that ``count`` are pending for ``to``.
+
+        What only keeps others company goes with them, and to wake the thread for it costs
+        more than it does.
+        """
+        return (count == 1 or count >= (BATCH if to is None else COMPANY)
+                or (to is not None and not self._crowded()))
 
     def _oldest(self) -> float:
         """Number of the oldest announcement that is not out."""
@@ -152,12 +148,12 @@ class Announcer:
     def _run(self) -> None:
         while True:
             for to, items in self._take().items():
-                send, packs = ((self._tell_all, _packs(items, BATCH, MAX_BYTES)) if to is None else
-                               (self._tell_waiting, _packs(items, PACKED, MAX_BYTES // 2)))
-                for pack in packs:
+                send, packed = ((self._tell_all, packs(items, BATCH, MAX_BYTES)) if to is None else
+                               (self._tell_waiting, packs(items, PACKED, MAX_BYTES // 2)))
+                for pack in packed:
                     self._call(send, pack)
 
-    def _call(self, send: Callable[[Sequence[_Item]], None], pack: Sequence[_Item]) -> None:
+    def _call(self, send: Callable[[Sequence[Item]], None], pack: Sequence[Item]) -> None:
         with self._changed:
             self._calling_since = self._clock()
         try:
@@ -170,7 +166,7 @@ class Announcer:
             self._sending = [item for item in self._sending if item.number not in out]
             self._changed.notify_all()
 
-    def _take(self) -> dict[str | None, list[_Item]]:
+    def _take(self) -> dict[str | None, list[Item]]:
         """What is due, by queue, once something is."""
         with self._changed:
             while True:
@@ -192,14 +188,14 @@ class Announcer:
             self._calling_since = now
             return taken
 
-    def _due(self, pending: deque[_Item], linger: float, full: int, now: float) -> int:
+    def _due(self, pending: deque[Item], linger: float, full: int, now: float) -> int:
         """How many of what is pending have to go: those in a hurry, and as fill their calls."""
         if pending[0].since + linger <= now:
             return len(pending)
         hurried = sum(item.number <= self._hurry for item in pending)
         return min(len(pending), max(-(-hurried // full), len(pending) // full) * full)
 
-    def _tell_waiting(self, pack: Sequence[_Item]) -> None:
+    def _tell_waiting(self, pack: Sequence[Item]) -> None:
         try:
             self._reply_queue(pack[0].to or "").send(f"[{','.join(item.body for item in pack)}]")
         except errors.CloudError as exc:
@@ -209,7 +205,7 @@ class Announcer:
             for item in pack:
                 item.span.end()
 
-    def _tell_all(self, pack: Sequence[_Item]) -> None:
+    def _tell_all(self, pack: Sequence[Item]) -> None:
         outcomes: Sequence[Exception | None]
         try:
             outcomes = self._public_queue.send_batch([(item.body, 0) for item in pack])
@@ -219,7 +215,7 @@ class Announcer:
             if outcome is not None:
                 self._lost(item, outcome)
 
-    def _lost(self, item: _Item, why: object) -> None:
+    def _lost(self, item: Item, why: object) -> None:
         with self._changed:
             self.lost += 1
         item.span.fail("lost")
@@ -233,23 +229,3 @@ class Announcer:
         if len(self._reply_queues) > KNOWN:
             self._reply_queues.popitem(last=False)
         return known
-
-
-def _packs(items: Sequence[_Item], most: int, weight: int) -> list[list[_Item]]:
-    """``items`` in order, in packs of so many and of so many bytes at most."""
-    packs: list[list[_Item]] = []
-    left = 0
-    for item in items:
-        size = len(item.body) + 1  # ASCII, and what joins it to the next
-        if not packs or len(packs[-1]) >= most or size > left:
-            packs.append([])
-            left = weight
-        packs[-1].append(item)
-        left -= size
-    return packs
-
-
-def _ascii(data: Mapping[str, Any]) -> str:
-    # SQS refuses a whole batch for one character that XML does not have (U+FFFF in a file's
-    # name, say), and the batch's other results are other people's.
-    return json.dumps(data, separators=(",", ":"))

@@ -11,6 +11,7 @@ taken needs 1.4 s).
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 import time
@@ -34,20 +35,26 @@ _log = log.get("worker")
 
 
 class _Call(Generic[T]):
-    """One image's turn."""
+    """One image's turn. Bare locks and a queue in C: events in Python cost more than half as much again."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self.work = work
-        self.done = threading.Event()
         self.value: T | None = None
         self.error: BaseException | None = None
+        #: held until it is done
+        self._busy = threading.Lock()
+        self._busy.acquire()
 
     def run(self) -> None:
         try:
             self.value = self.work()
         except BaseException as exc:
             self.error = exc
-        self.done.set()
+        self._busy.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is done within that time; not asked again once it was."""
+        return self._busy.acquire(timeout=seconds)
 
 
 class _Helper(threading.Thread):
@@ -55,27 +62,19 @@ class _Helper(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="decode", daemon=True)
-        self.left = False
-        self._call: _Call[Any] | None = None
-        self._given = threading.Event()
+        self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
         self.start()
 
     def give(self, call: _Call[Any]) -> None:
-        self._call = call
-        self._given.set()
+        self._calls.put(call)
 
     def dismiss(self) -> None:
         """End after the call under way."""
-        self.left = True
-        self._given.set()
+        self._calls.put(None)
 
     def run(self) -> None:
-        while not self.left:
-            self._given.wait()
-            self._given.clear()
-            call, self._call = self._call, None
-            if call is not None:
-                call.run()
+        while (call := self._calls.get()) is not None:
+            call.run()
             del call  # an idle thread keeps no image
 
     def processor(self) -> float:
@@ -109,7 +108,7 @@ class Decoders:
         call = _Call(work)
         since, spent = time.monotonic(), helper.processor()
         helper.give(call)
-        while not call.done.wait(LOOK):
+        while not call.wait(LOOK):
             used = helper.processor() - spent
             if used >= self._processor:
                 self._leave(helper, used)

@@ -399,6 +399,37 @@ def test_a_jpeg_of_endless_scans_is_refused():
     images.decode(data[:2] + thumbnail + data[2:] + b"\xff\xda" * 1000, LIMITS, PREPROCESS)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_the_scans_of_a_jpeg_are_as_many_as_libjpeg_reads(mode, options):
+    data = encode(Image.new(mode, (64, 64)), "JPEG", **options)
+    scans = containers.passes(data, "JPEG")
+    assert (scans > 1) == bool(options)
+    # What follows the one scan that has all components is not read, however long it is.
+    last = data.rindex(b"\xff\xda")
+    more = data[:-2] + data[last:-2] * 30 + data[-2:]
+    assert containers.passes(more, "JPEG") == (scans + 30 if options else 1)
+
+
+def test_a_jpeg_whose_components_have_scans_of_their_own_has_as_many():
+    data = encode(Image.new("RGB", (64, 64)), "JPEG")
+    first = data.index(b"\xff\xda")
+    one = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0" + b"\x55" * 9
+    assert containers.passes(data[:first] + one * 3 + b"\xff\xd9", "JPEG") == 3
+
+
+def test_a_jpeg_decodes_the_same_in_one_piece_and_in_many():
+    photo = Image.fromarray(photographs.astronaut()).resize((900, 700))
+    data = encode(photo, "JPEG", quality=98)
+    assert len(data) > 3 * ImageFile.MAXBLOCK
+    whole = images.decode(data, LIMITS, PREPROCESS).pixels
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft(None, (PREPROCESS.resize, PREPROCESS.resize))
+        pieces = image.copy()
+    plain = encode(pieces, "BMP")
+    assert images.decode(plain, LIMITS, PREPROCESS).pixels == whole
+
+
 @pytest.mark.parametrize("data", [
     b"\xff\xd8" + b"\xff\xfe\0\2" * 100_000, png(8, 8, png_chunk(b"prVt", b"") * 100_000)])
 def test_a_flood_of_segments_is_refused(data):

@@ -45,6 +45,15 @@ def test_top_k_of_fewer_classes_than_k():
     assert len(engine.top_k(np.full((1, 4), 0.25), LABELS, 9)[0]) == 4
 
 
+@pytest.mark.parametrize("k", [1, 5, 50])
+def test_top_k_is_what_sorting_everything_gives(k):
+    rows = np.random.default_rng(0).random((8, 50)).astype(np.float32).round(1)  # many are equal
+    expected = np.argsort(-rows, axis=1, kind="stable")[:, :k]
+    answers = engine.top_k(rows, [str(n) for n in range(50)], k)
+    assert [[p.index for p in answer] for answer in answers] == expected.tolist()
+    assert [[p.confidence for p in a] for a in answers] == np.take_along_axis(rows, expected, 1).tolist()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_numbers_that_are_no_answer(bad):
     with pytest.raises(ModelError, match="not finite"):

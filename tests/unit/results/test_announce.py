@@ -13,7 +13,7 @@ import pytest
 from irs import errors
 from irs.domain import keys
 from irs.domain.jobs import Prediction, Result, Status
-from irs.results import announce
+from irs.results import announce, packs
 from irs.results.announce import Announcer, reply_prefix
 from irs.settings import Settings
 from irs.testing import FakeClock, FaultPlan, MemoryQueue
@@ -98,6 +98,33 @@ def test_in_a_crowd_results_share_a_message(queues: Queues) -> None:
     assert len(packed) <= 2
     assert [item["id"] for pack in packed for item in pack] == [r.id for r in results]
     assert len(queues[SETTINGS.output_queue].bodies()) == len(results)
+
+
+def test_those_that_wait_for_company_go_at_once_when_the_crowd_is_over(
+        queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announce, "PRIVATE_LINGER", 3600)
+    crowd = [True]
+    announcer, results = Announcer(SETTINGS, crowded=lambda: crowd[0]), [done() for _ in range(3)]
+    for result in results[:2]:
+        announcer.announce(result, REPLY)
+    crowd[0] = False
+    announcer.announce(results[2], REPLY)
+    deadline = time.monotonic() + 10
+    while sum(len(json.loads(body)) for body in queues[REPLY].bodies()) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_full_call_of_public_ones_goes_without_a_flush(
+        queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announce, "PUBLIC_LINGER", 3600)
+    announcer = Announcer(SETTINGS)
+    for _ in range(13):
+        announcer.announce(done(), None)
+    deadline = time.monotonic() + 10
+    while len(queues[SETTINGS.output_queue].bodies()) < 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_a_lone_announcement_needs_no_flush(queues: Queues) -> None:
@@ -209,10 +236,10 @@ def test_no_more_than_so_many_wait(queues: Queues, monkeypatch: pytest.MonkeyPat
 
 
 def test_packs_are_bounded_by_number_and_by_size() -> None:
-    items = [announce._Item(n, "id", "x" * size, None, 0.0)
+    items = [packs.Item(n, "id", "x" * size, None, 0.0)
              for n, size in enumerate((10, 10, 10, 90, 30, 69, 200, 1))]
-    packs = announce._packs(items, 2, 100)
-    assert [[len(item.body) for item in pack] for pack in packs] == [
+    made = packs.packs(items, 2, 100)
+    assert [[len(item.body) for item in pack] for pack in made] == [
         [10, 10], [10], [90], [30], [69], [200], [1]]
 
 
