@@ -55,123 +55,79 @@ class SettingsError(IRSError):
 class Refused(IRSError):
     """The client's input cannot be classified, and sending it again will not help."""
 
+    #: of HTTP, and what programs know the refusal by
     status: ClassVar[int] = 400
     code: ClassVar[str] = "refused"
 
+    def __init_subclass__(cls, *, status: int, code: str) -> None:
+        cls.status, cls.code = status, code
 
-class BadRequest(Refused):
+
+class BadRequest(Refused, status=400, code="bad_request"):
     """The request itself is malformed."""
 
-    status = 400
-    code = "bad_request"
 
-
-class NoFile(Refused):
+class NoFile(Refused, status=400, code="no_file"):
     """The request carries no file."""
 
-    status = 400
-    code = "no_file"
 
-
-class CallbacksOff(Refused):
+class CallbacksOff(Refused, status=403, code="callbacks_off"):
     """A callback is asked for, and this service makes none."""
 
-    status = 403
-    code = "callbacks_off"
 
-
-class Unauthorized(Refused):
+class Unauthorized(Refused, status=401, code="unauthorized"):
     """No API key, or none of ours."""
 
-    status = 401
-    code = "unauthorized"
 
-
-class Forbidden(Refused):
+class Forbidden(Refused, status=403, code="forbidden"):
     """The request comes from another site's page, or nobody may do this here."""
 
-    status = 403
-    code = "forbidden"
 
-
-class BucketNotAllowed(Refused):
+class BucketNotAllowed(Refused, status=403, code="bucket_not_allowed"):
     """The image is in a bucket that the service does not read for its clients."""
 
-    status = 403
-    code = "bucket_not_allowed"
 
-
-class ObjectDenied(Refused):
+class ObjectDenied(Refused, status=403, code="object_denied"):
     """The image is in a bucket that is allowed, and S3 does not give it to the service."""
 
-    status = 403
-    code = "object_denied"
 
-
-class NoSuchObject(Refused):
+class NoSuchObject(Refused, status=404, code="no_such_object"):
     """There is no object at the address that was given for the image."""
 
-    status = 404
-    code = "no_such_object"
 
-
-class RequestTimeout(Refused):
+class RequestTimeout(Refused, status=408, code="request_timeout"):
     """The request did not arrive in the time that it has."""
 
-    status = 408
-    code = "request_timeout"
 
-
-class NoSuchUpload(Refused):
+class NoSuchUpload(Refused, status=404, code="no_such_upload"):
     """No direct upload of that id was announced, or it was not made in time."""
 
-    status = 404
-    code = "no_such_upload"
 
-
-class NotUploaded(Refused):
+class NotUploaded(Refused, status=409, code="not_uploaded"):
     """A direct upload was announced, and its bytes are not there so far."""
 
-    status = 409
-    code = "not_uploaded"
 
-
-class IdempotencyConflict(Refused):
+class IdempotencyConflict(Refused, status=409, code="idempotency_conflict"):
     """The idempotency key belongs to another request."""
 
-    status = 409
-    code = "idempotency_conflict"
 
-
-class TooLarge(Refused):
+class TooLarge(Refused, status=413, code="too_large"):
     """More bytes or more pixels than the service takes."""
 
-    status = 413
-    code = "too_large"
 
-
-class UnsupportedFormat(Refused):
+class UnsupportedFormat(Refused, status=415, code="unsupported_format"):
     """Not an image format the service takes."""
 
-    status = 415
-    code = "unsupported_format"
 
-
-class Undecodable(Refused):
+class Undecodable(Refused, status=422, code="undecodable"):
     """The header is an image's, the rest cannot be decoded."""
 
-    status = 422
-    code = "undecodable"
 
-
-class TooMany(Refused):
+class TooMany(Refused, status=429, code="too_many"):
     """More requests or connections than one client may have.
 
     ``retry_after`` is in seconds.
     """
-
-    status = 429
-    code = "too_many"
 
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)

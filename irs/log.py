@@ -46,6 +46,20 @@ def configure(level: str = "INFO", fmt: str = "pretty") -> None:
         # A cached logger would keep the settings of its first line for ever; that costs 2 us a line.
         cache_logger_on_first_use=False,
     )
+    # Fields of the library's own records that no line of ours has; two records are made a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # type: ignore[attr-defined] - as its documentation has it
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter(fmt, shared))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # Python's own warnings are lines like any other.
+    logging.captureWarnings(True)
+    _quieten(level)
+
+
+def _formatter(fmt: str, shared: list[Any]) -> logging.Formatter:
     # Without local variables: they hold file names, keys, images and credentials.
     frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     tail: list[Any] = (
@@ -54,20 +68,13 @@ def configure(level: str = "INFO", fmt: str = "pretty") -> None:
         else [_tame, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0,
                                                    exception_formatter=_indented)]
     )
-    formatter = structlog.stdlib.ProcessorFormatter(
+    return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
     )
-    # Fields of the library's own records that no line of ours has; two records are made a line.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # type: ignore[attr-defined] - as its documentation has it
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    # Python's own warnings are lines like any other.
-    logging.captureWarnings(True)
+
+
+def _quieten(level: str) -> None:
     # Their INFO lines are one a request or one a retry; ours say the same with an id.
     # Celery's name the user's file besides.
     for noisy in ("botocore", "boto3", "urllib3", "PIL", "hypercorn", "waitress", "waitress.queue",

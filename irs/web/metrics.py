@@ -41,21 +41,18 @@ class Metrics:
         self.registry = registry = shared.registry()
         for read in (lambda: _upkeep(upkeep()), lambda: _bulk(bulk()), lambda: _callbacks(callbacks()),
                      lambda: shared.cloud_calls(calls.TALLY.read(), calls.BOUNDS), shared.disk,
-                     lambda: known("irs_reply_queue_answered_timestamp_seconds",
-                                   "When the reply queue last answered.", shared.wall(heard()))):
+                     lambda: _heard(heard())):
             registry.register(Read(read))
         self.uploads = Counter(
             "irs_uploads_total", "Files by what became of them within their request.",
             ["outcome"], registry=registry)
-        self.reuse = Counter(
-            "irs_reuse_total", "Files by whether the same bytes had been classified before.",
-            ["outcome"], registry=registry)
+        self.reuse = Counter("irs_reuse_total", "Files by whether the same bytes had been classified "
+                             "before.", ["outcome"], registry=registry)
         self._seconds = Histogram(
             "irs_upload_seconds", "From an upload's whole body to its answer, by what became of its files.",
             ["outcome"], buckets=BUCKETS, registry=registry)
-        self.overloads = Counter(
-            "irs_overloads_total", "Requests refused because too many wait or the queue is too long.",
-            registry=registry)
+        self.overloads = Counter("irs_overloads_total", "Requests refused because too many wait or the "
+                                 "queue is too long.", registry=registry)
         self.requests = Counter(
             "irs_http_requests_total", "Requests by route, method and status code.",
             ["route", "method", "code"], registry=registry)
@@ -70,10 +67,10 @@ class Metrics:
         self.missed = Counter(
             "irs_missed_announcements_total", "Results that a waiting request found in S3, unannounced.",
             registry=registry)
-        Gauge("irs_waiting_clients", "Requests that wait for a result now.",
-              registry=registry).set_function(waiting)
-        Gauge("irs_event_streams", "Clients that follow their jobs on a stream of events.",
-              registry=registry).set_function(streams)
+        for name, about, now in (
+                ("irs_waiting_clients", "Requests that wait for a result now.", waiting),
+                ("irs_event_streams", "Clients that follow their jobs on a stream of events.", streams)):
+            Gauge(name, about, registry=registry).set_function(now)
         for family, values in ((self.uploads, KINDS), (self._seconds, KINDS), (self.ended, ENDS),
                                (self.reuse, ("hit", "miss", "coalesced"))):
             for value in values:  # a rate needs all of them from the start
@@ -88,6 +85,12 @@ class Metrics:
         """Count one answered request; ``route`` is the rule, never the path."""
         self.requests.labels(route or "unmatched", method if method in METHODS else "other",
                              str(code)).inc()
+
+
+def _heard(at: float | None) -> Iterator[Metric]:
+    """``at`` is a `time.monotonic`."""
+    return known("irs_reply_queue_answered_timestamp_seconds", "When the reply queue last answered.",
+                 shared.wall(at))
 
 
 def _upkeep(counts: Counts) -> Iterator[Metric]:

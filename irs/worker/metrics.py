@@ -65,10 +65,7 @@ class Metrics:
         self.registry = registry = shared.registry()
         registry.register(Processor())
         registry.register(Read(lambda: shared.cloud_calls(calls.TALLY.read(), calls.BOUNDS)))
-        registry.register(Read(lambda: known(
-            "irs_worker_queue_answered_timestamp_seconds",
-            "When the input queue last answered a receive, or the worker was too full to ask.",
-            shared.wall(heard()))))
+        registry.register(Read(lambda: _answered(heard())))
         self._waits = Histogram(
             "irs_worker_queue_wait_seconds", "Of a message, from its sending to its first receive.",
             buckets=WAITS, registry=registry)
@@ -151,6 +148,13 @@ class _Stage:
 
     def __exit__(self, *_: object) -> None:
         self._seconds.observe(time.perf_counter() - self._began)
+
+
+def _answered(at: float | None) -> Iterator[Metric]:
+    """``at`` is a `time.monotonic`."""
+    return known("irs_worker_queue_answered_timestamp_seconds",
+                 "When the input queue last answered a receive, or the worker was too full to ask.",
+                 shared.wall(at))
 
 
 class Processor(Collector):

@@ -15,14 +15,10 @@ MODULES = {str(path.relative_to(ROOT)): path.read_text() for path in (
 #: Lines of a module, and of a function with its docstring.
 MODULE, FUNCTION = 250, 40
 #: Those that are longer, and shall not stay so. What is short enough leaves these lists.
-LONG_MODULES = {
-    "irs/results/announce.py",
-}
+LONG_MODULES: set[str] = set()
 LONG_FUNCTIONS = {
-    "irs/log.py:configure",
     # One loop, for every message of a day: calls in it would cost what they make clearer.
     "irs/simulate/engine.py:advance",
-    "irs/web/metrics.py:__init__",
 }
 
 
