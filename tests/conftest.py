@@ -29,10 +29,11 @@ _numbers = itertools.count(1)
 
 
 def pytest_configure() -> None:
-    # A shell that starts the tests in its background has them ignore SIGINT, and whatever they
-    # start would inherit that: a Ctrl-C that a test sends would reach nobody.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell that starts the tests in its background has them ignore SIGINT, and nohup SIGHUP, and
+    # whatever they start would inherit that: what a test sends would reach nobody.
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
