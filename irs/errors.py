@@ -209,3 +209,13 @@ class Invalid(Permanent):
 
 class NoCapacity(Permanent):
     """EC2 has none of these instances now, or the account's limit is reached."""
+
+
+def words(exc: OSError) -> str:
+    """The system's own words, without its number: ``Connection refused``, ``a.csv: Permission denied``."""
+    wrapped = getattr(exc, "reason", None)  # urllib's errors have the system's within
+    if isinstance(wrapped, OSError):
+        return words(wrapped)
+    if not exc.strerror:
+        return str(exc)
+    return f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror

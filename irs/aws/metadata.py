@@ -91,5 +91,7 @@ class Metadata:
             if exc.code == 404:
                 raise errors.NotFound(f"instance metadata: no {path}") from None
             raise errors.Unreachable(f"instance metadata: {exc.code} for {path}") from None
-        except (OSError, http.client.HTTPException) as exc:
-            raise errors.Unreachable(f"instance metadata: {exc}") from exc
+        except OSError as exc:
+            raise errors.Unreachable(f"instance metadata: {errors.words(exc)}") from exc
+        except http.client.HTTPException as exc:
+            raise errors.Unreachable(f"instance metadata: {str(exc) or type(exc).__name__}") from exc

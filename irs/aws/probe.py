@@ -9,6 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+from irs import errors
 from irs.aws import clients
 from irs.aws.faults import translated
 from irs.settings import Settings
@@ -41,7 +42,7 @@ def endpoint(settings: Settings) -> Answer:
         except urllib.error.HTTPError as refusal:  # 400 and 403 are answers as good as 200
             reply = refusal
         except urllib.error.URLError as wrapped:
-            raise OSError(getattr(wrapped.reason, "strerror", None) or str(wrapped.reason)) from wrapped
+            raise OSError(errors.words(wrapped)) from wrapped
         with contextlib.closing(reply):
             date = reply.headers.get("Date")
     # Half the round trip has passed since the endpoint wrote its time, and half of the

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from irs.ami.choosing import Listed
 
-_BUCKET = click.option("--bucket", metavar="NAME",
-                       help="Where what the machine fetches lies meanwhile. Default: IRS_OUTPUT_BUCKET.")
+
+def _bucket(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option("--bucket", metavar="NAME", help=f"{what} Default: IRS_OUTPUT_BUCKET.")
 
 
 def _wish(verb: Callable[..., None]) -> Callable[..., None]:
@@ -29,7 +30,7 @@ def _wish(verb: Callable[..., None]) -> Callable[..., None]:
             click.option("--sha256", metavar="HEX", help="The wheel's digest; needed for one in S3."),
             click.option("--model", metavar="s3://….sha256",
                          help="An export in S3. Default: IRS_MODEL's of this machine (irs model export)."),
-            _BUCKET)):
+            _bucket("Where what the machine fetches lies meanwhile."))):
         verb = option(verb)
     return verb
 
@@ -125,7 +126,7 @@ def list_(as_json: bool) -> None:
 @ami.command()
 @click.option("--keep", type=click.IntRange(min=0), default=3, show_default=True, metavar="N",
               help="The newest that stay, used or not.")
-@_BUCKET
+@_bucket("That of the builds: it says whether one is under way.")
 @click.option("--yes", is_flag=True, help="Do it, rather than say what would be done.")
 @AS_JSON
 def prune(*, keep: int, bucket: str | None, yes: bool, as_json: bool) -> None:

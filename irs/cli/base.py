@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from irs.errors import IRSError
+from irs.errors import IRSError, words
 
 FAILED = 1
 CANNOT = 2
@@ -33,7 +33,7 @@ class _Verbs(click.Group):
         except BrokenPipeError:
             raise  # click's own: the reader of a pipe has left
         except OSError as exc:
-            click.echo(f"irs: {exc}", err=True)
+            click.echo(f"irs: {words(exc)}", err=True)
             ctx.exit(CANNOT)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)

@@ -35,7 +35,7 @@ def drill(*, name: str | None, listed: bool, url: str | None, rate: float,
             click.echo(f"{one.name:<20}{one.help}{' Here only.' if one.local else ''}")
         return
     if name not in DRILLS:
-        raise click.UsageError(f"{'no drill ' + name if name else 'name a drill'}: "
+        raise click.UsageError(f"{f'there is no drill {name}, but' if name else 'name a drill:'} "
                                f"{', '.join(DRILLS)}")
     from irs import log, settings
     from irs.drill import run as running

@@ -10,7 +10,7 @@ import click
 
 from irs.cli.base import FAILED, cli
 from irs.cli.service import own_url
-from irs.errors import SettingsError
+from irs.errors import SettingsError, words
 
 #: Seconds for the web tier's answer, which asks nobody.
 PATIENCE = 5.0
@@ -41,7 +41,7 @@ def _web() -> tuple[bool, str]:
         exc.close()
         return False, f"{url} answered {exc.code}"
     except OSError as exc:
-        return False, f"{url} does not answer: {exc}"
+        return False, f"{url} does not answer: {words(exc)}"
 
 
 def _beats(path: Path | None) -> tuple[bool, str]:

@@ -76,7 +76,7 @@ def logs(ctx: click.Context, *, follow: bool, services: tuple[str, ...], job_id:
     raise SystemExit(0 if shown else FAILED)
 
 
-@logs.command()
+@logs.command(short_help="Ship this machine's journal to CloudWatch.")
 @click.option("--service", type=click.Choice(SERVICES[:3]), required=True,
               help="Which this machine is: what the stream's name begins with.")
 @click.option("--machine", metavar="NAME", help="Its name in the stream's.  [default: the instance's id]")

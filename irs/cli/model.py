@@ -47,7 +47,7 @@ def export(force: bool, as_json: bool) -> None:
 def check(photo: Path | None, as_json: bool) -> None:
     """Classify one image on this machine.
 
-    PHOTO, or one made for the purpose; without queue, bucket or worker. An image of a machine
+    PHOTO, or one made for the purpose; without queue, bucket or worker. The machine image
     tests itself so before it is kept.
     """
     from irs import log, settings

@@ -89,7 +89,7 @@ def test_a_bad_setting_is_one_line(verb: tuple[str, ...], monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(("raised", "code", "text"), [
     (errors.NotFound("no such bucket"), 2, "irs: no such bucket\n"),
-    (PermissionError(13, "Permission denied", "/x"), 2, "irs: [Errno 13] Permission denied: '/x'\n"),
+    (PermissionError(13, "Permission denied", "/x"), 2, "irs: /x: Permission denied\n"),
     (KeyboardInterrupt(), 130, ""),
 ])
 def test_errors_are_never_tracebacks(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+from urllib.error import URLError
+
+import pytest
 
 from irs import errors
 
@@ -44,3 +47,13 @@ def test_cloud_errors_carry_a_code_for_the_log() -> None:
     assert errors.Throttled("x", code="SlowDown").code == "SlowDown"
     assert errors.Throttled("x").code == ""
     assert errors.Overloaded("full", retry_after=3).retry_after == 3
+
+
+@pytest.mark.parametrize(("exc", "said"), [
+    (FileNotFoundError(2, "No such file or directory", "a.csv"), "a.csv: No such file or directory"),
+    (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+    (URLError(ConnectionRefusedError(111, "Connection refused")), "Connection refused"),
+    (URLError("unknown url type"), "<urlopen error unknown url type>"),
+    (TimeoutError("timed out"), "timed out")])
+def test_the_system_is_quoted_without_its_numbers(exc: OSError, said: str) -> None:
+    assert errors.words(exc) == said
