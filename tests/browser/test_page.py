@@ -448,7 +448,7 @@ def test_axe_finds_nothing_grave(web, tabs, axe, photos, scheme):
     axe(tab)
 
 
-def test_on_a_phone_nothing_sticks_out(web, tabs, photos):
+def test_on_a_phone_nothing_sticks_out_or_is_cut(web, tabs, photos):
     tab = opened(tabs(allow=[REFUSED], viewport={"width": 320, "height": 640}, has_touch=True,
                       is_mobile=True, device_scale_factor=2), web)
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -457,6 +457,10 @@ def test_on_a_phone_nothing_sticks_out(web, tabs, photos):
     tab.set_input_files(INPUT, [payload(name, photos["coffee"]), payload("bad.jpg", b"nothing")])
     expect(tab.locator("#tally")).to_have_text("1 of 2 recognised, 1 failed")
     assert tab.evaluate(wide) == 0
+    cut = tab.eval_on_selector_all(
+        ".guesses .name", "all => all.map(one => [one.textContent, one.scrollWidth - one.clientWidth])")
+    assert [name for name, lacks in cut if lacks] == [], "labels are read whole"
+    assert len(cut) == 5
 
 
 def test_who_wants_no_motion_gets_none(web, tabs):

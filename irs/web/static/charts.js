@@ -124,7 +124,7 @@ class Chart {
     const font = "12px system-ui, sans-serif"; // whole pixels: uPlot scales no others
     const { told } = this;
     return {
-      width, height, padding: [8, 6, 0, 0],
+      width, height, padding: [8, 18, 0, 0], // right: half of a time's label, which may stand at the very end
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { show: !told.stacked } },
       scales: { x: { time: true, range: () => [this.table.at[0], this.table.at.at(-1)] },
