@@ -318,25 +318,24 @@ def test_nobody_waits_behind_calls_that_do_not_end() -> None:
     assert gate.batches == [["first"], ["afterwards"]]
 
 
-def test_what_is_in_a_call_is_not_given_up() -> None:
+def test_what_is_in_a_call_or_has_the_lead_is_not_given_up() -> None:
     gate = Gate()
-    combiner = Combiner[str](gate, max_items=2, max_weight=100, parallel=1, patience=0.5)
-    outcomes: list[str] = []
-
-    def submit(item: str) -> None:
-        combiner.submit(item)
-        outcomes.append(item)
-
-    threads = [start(submit, "first")]
+    combiner = Combiner[str](gate, max_items=1, max_weight=100, parallel=1, patience=LONG)
+    threads = [start(combiner.submit, "first")]
     assert gate.entered.acquire(timeout=LONG)
     for count, item in enumerate(("second", "third"), 1):
-        threads.append(start(submit, item))
+        threads.append(start(combiner.submit, item))
         pending(combiner, count)
+    second, third = combiner._pending
     gate.go.release()
-    assert gate.entered.acquire(timeout=LONG)  # with both, one of whom leads
-    threads[1].join(0.6)
-    threads[2].join(0.1)
-    assert threads[1].is_alive() and threads[2].is_alive()
+    assert gate.entered.acquire(timeout=LONG)
+    combiner._give_up(second)  # as its thread does when its patience is over
+    with pytest.raises(errors.Unreachable):
+        combiner._give_up(third)
     gate.go.release()
+    third.done = True  # nobody else wakes it now
+    third.wake.set()
     finish(threads)
-    assert sorted(outcomes) == ["first", "second", "third"]
+    assert gate.batches == [["first"], ["second"]]
+    gate.go.release()
+    combiner.submit("afterwards")
