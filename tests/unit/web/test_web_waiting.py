@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from werkzeug.datastructures import Headers
 
 from irs import errors
+from irs.aws import clients, queues
+from irs.broker import shared
 from irs.web import preferences, submitting
 from irs.web import stores as stores_module
 from irs.web import waiting as waiting_module
@@ -287,3 +290,13 @@ def test_a_file_waits_for_its_turn_to_be_stored_for_so_long(make, monkeypatch):
         assert first.result().status_code == 200
     assert second.status_code == 503
     assert "Retry-After" in second.headers and "Location" not in second.headers
+
+
+def test_the_guide_tells_how_long_a_stall_can_hold_a_request():
+    pauses = 1 + 2  # botocore's between three tries, at most
+    send = clients.ATTEMPTS * queues.SEND_TIMEOUT + pauses
+    store = 2 * clients.READ_TIMEOUT  # obstore begins no third try after that
+    told = (Path(__file__).parents[3] / "docs" / "settings.md").read_text("utf-8")
+    turn, behind = submitting.TURN, shared.PATIENCE
+    assert f"after {turn + store:g} s at most, {turn:g} for a place and {store:g} for the call" in told
+    assert f"after {behind + send:g}, {behind:g} behind others and {send:g} for the call" in told
