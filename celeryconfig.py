@@ -17,8 +17,10 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 # The client has its own bounded retries; a second layer would multiply the waits.
 task_publish_retry = False
-# A producer a web thread may need one at once; they share clients and cost a few kB each.
-broker_pool_limit = 64
+# Every web thread may need one at once, and where SQS stalls no line may form for them that has
+# no deadline; 64 are for batches and the rest. They share clients, cost a few kB each, and are
+# made as they are needed.
+broker_pool_limit = _settings.max_waiting + 64
 
 # -- routing: one task queue ------------------------------------------------------------------
 task_default_queue = _settings.input_queue

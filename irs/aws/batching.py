@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from irs import errors
+
 T = TypeVar("T")
 
 
@@ -32,15 +34,20 @@ class Combiner(Generic[T]):
     is a queue to wait in anyway. ``flush`` takes up to ``max_items`` items of
     at most ``max_weight`` together and returns one outcome an item (None, or the error to
     raise); an exception from it goes to every item of the batch.
+
+    An item whose call has not begun after ``patience`` seconds is given up: behind calls that
+    stall it would wait for the timeouts of all of them, one after the other.
     """
 
     def __init__(self, flush: Callable[[Sequence[T]], Sequence[BaseException | None]], *,
                  max_items: int, max_weight: int, parallel: int = 2, linger: float = 0.0,
+                 patience: float = threading.TIMEOUT_MAX,
                  crowded: Callable[[], bool] = lambda: False) -> None:
         self._flush = flush
         self._max_items = max_items
         self._max_weight = max_weight
         self._linger = linger
+        self._patience = patience
         self._crowded = crowded
         self._free = parallel
         self._lock = threading.Condition()
@@ -49,7 +56,10 @@ class Combiner(Generic[T]):
         self._pending: deque[_Slot[T]] = deque()
 
     def submit(self, item: T, weight: int = 1) -> None:
-        """Return when ``item``'s batch has been flushed; raise the item's own error."""
+        """Return when ``item``'s batch has been flushed; raise the item's own error.
+
+        Raises `errors.Unreachable` where its turn has not come within ``patience``.
+        """
         slot = _Slot(item, weight)
         with self._lock:
             self._pending.append(slot)
@@ -57,11 +67,14 @@ class Combiner(Generic[T]):
                 self._lock.notify_all()
             elif self._free:
                 self._appoint(slot)
+        patience = self._patience
         try:
             while not slot.done:
                 if not slot.leads:
                     # Woken with the outcome, or to take over the lead.
-                    slot.wake.wait()
+                    if not slot.wake.wait(patience):
+                        self._give_up(slot)
+                        patience = threading.TIMEOUT_MAX  # it is in a call
                     slot.wake.clear()
                 elif batch := self._take(slot):
                     self._run(batch)
@@ -79,6 +92,13 @@ class Combiner(Generic[T]):
         slot.leads = True
         if self._crowded():
             self._gatherer = slot
+
+    def _give_up(self, slot: _Slot[T]) -> None:
+        """Raise unless its call has begun, or is its own to begin."""
+        with self._lock:
+            if slot in self._pending and not slot.leads:
+                self._pending.remove(slot)
+                raise errors.Unreachable(f"waited {self._patience:g} s behind calls that do not end")
 
     def _leave(self, slot: _Slot[T]) -> None:
         with self._lock:

@@ -20,6 +20,9 @@ BATCH = 10
 MAX_BYTES = 1_048_576
 #: Seconds beyond a long poll's wait before the connection counts as stalled.
 STALL = 5.0
+#: Seconds for the answer to a send, which takes SQS some milliseconds. A client waits meanwhile:
+#: with all tries and their pauses it is told after 15 s that its image could not be sent.
+SEND_TIMEOUT = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +78,7 @@ class Queue:
         if url is not None:
             self._address.url = url
         self._sqs = clients.client(settings, "sqs")
+        self._sender = clients.client(settings, "sqs", read_timeout=SEND_TIMEOUT)
         # A stalled poll is the receive loop's to retry, with its own record of it.
         self._poller = clients.client(
             settings, "sqs", read_timeout=settings.poll_wait + STALL, attempts=1)
@@ -117,7 +121,7 @@ class Queue:
     def send_batch(self, entries: Sequence[tuple[str, int]]) -> list[errors.CloudError | None]:
         """Up to 10 (body, delay in seconds); one outcome an entry, None for accepted."""
         with self._called(f"SQS send to {self.name}"):
-            answer = self._sqs.send_message_batch(
+            answer = self._sender.send_message_batch(
                 QueueUrl=self.url,
                 Entries=[
                     {"Id": str(i), "MessageBody": body, **({"DelaySeconds": delay} if delay else {})}

@@ -12,6 +12,9 @@ from irs.settings import Settings
 
 #: Seconds that a task waits for company in a crowd, which waits far longer for its results.
 LINGER = 0.25
+#: Seconds that a task waits behind sends that do not end, before its client is told so: with its
+#: own send after that (`irs.aws.queues.SEND_TIMEOUT`) less than the shortest wait that is of use.
+PATIENCE = 8.0
 #: So many clients that wait for results are a crowd: several batches of the engine's.
 CROWD = 30
 
@@ -26,7 +29,7 @@ def queue(settings: Settings, name: str) -> Queue:
 def sender(target: Queue) -> Combiner[tuple[str, int]]:
     """Concurrent publishers to one queue share SendMessageBatch calls."""
     return Combiner(target.send_batch, max_items=BATCH, max_weight=MAX_BYTES,
-                    linger=LINGER,
+                    linger=LINGER, patience=PATIENCE,
                     crowded=lambda: _waiting() >= CROWD)
 
 

@@ -17,8 +17,12 @@ from irs.web.idempotency import Keyed
 from irs.web.metrics import Metrics
 from irs.web.outcomes import LOST, LOST_MESSAGE, Outcome
 from irs.web.reuse import Claim
-from irs.web.submitting import Image, Submitter
+from irs.web.submitting import NOT_TAKEN, Ask, Image, Submitter
 from irs.web.waiting import Follower, Pending, Waiting
+
+#: Seconds after which, with half of the wait over, no further file of a request is begun: the
+#: threads for them are few, and where S3 or SQS stalls each file takes as long as its timeouts.
+BEGIN = 10.0
 
 
 class Dispatcher:
@@ -34,19 +38,22 @@ class Dispatcher:
 
     def classify(self, files: Sequence[Image], seconds: float, gone: Callable[[], bool], *,
                  client: str | None = None, keyed: Keyed | None = None) -> list[Outcome]:
-        """One outcome a file, in order, after at most ``seconds`` of waiting.
+        """One outcome a file, in order, after at most ``seconds``, or as long as it takes to send them.
 
         ``gone`` says whether the client has left, ``client`` whose answers may be given
         again (None: nobody's); ``keyed`` is the idempotency key of a request with one file.
         What goes wrong with one file is its own outcome; nothing is raised for it.
         """
+        began = self._waiting.now()
         ask = functools.partial(self._cloud.reuse.claim, client=client, follow=seconds > 0)
-        submitted = self._each(functools.partial(self._submitter.submit, ask=ask, keyed=keyed), files)
+        submitted = self._each(functools.partial(
+            self._submit, by=began + max(BEGIN, seconds / 2), ask=ask, keyed=keyed), files)
         try:
-            left = self._waiting.until(_pending(submitted), seconds, gone)
+            self._waiting.until(_pending(submitted), began + seconds - self._waiting.now(), gone)
             if any(isinstance(item, Follower) for item in submitted):
-                submitted = self._each(functools.partial(self._settle, keyed), files, submitted)
-                self._waiting.until(_pending(submitted), left, gone)
+                submitted = self._each(functools.partial(
+                    self._settle, keyed, self._waiting.now() + BEGIN), files, submitted)
+                self._waiting.until(_pending(submitted), began + seconds - self._waiting.now(), gone)
         finally:
             for job in _pending(submitted):
                 job.waiter.close()
@@ -95,7 +102,15 @@ class Dispatcher:
             return [act(*(column[0] for column in columns))]
         return list(self._cloud.pool.map(tracing.carrying(act), *columns))
 
-    def _settle(self, keyed: Keyed | None, image: Image, item: Pending | Outcome) -> Pending | Outcome:
+    def _submit(self, image: Image, *, by: float, ask: Ask, keyed: Keyed | None,
+                job: Job | None = None) -> Pending | Outcome:
+        """Submit it, unless its turn has come too late."""
+        if self._waiting.now() > by:
+            return Outcome(image=image.name, error=NOT_TAKEN)
+        return self._submitter.submit(image, ask=ask, keyed=keyed, job=job)
+
+    def _settle(self, keyed: Keyed | None, by: float, image: Image,
+                item: Pending | Outcome) -> Pending | Outcome:
         """Answer a follower with what it waited for, or send it as any other job."""
         if not isinstance(item, Follower):
             return item
@@ -104,7 +119,7 @@ class Dispatcher:
         def ask(job: Job, data: bytes, *, alone: bool) -> Claim:
             return self._cloud.reuse.settle(job, data, item.result)
 
-        return self._submitter.submit(image, ask=ask, keyed=keyed, job=item.job)
+        return self._submit(image, by=by, ask=ask, keyed=keyed, job=item.job)
 
     def _outcome(self, name: str, item: Pending | Outcome) -> Outcome:
         if isinstance(item, Outcome):

@@ -30,6 +30,9 @@ MAX_HEADERS = 16_384
 MAX_FIELDS, MAX_FIELD_BYTES = 100, 1_000_000
 #: RFC 2046, section 5.1.1: a boundary has at most 70 characters.
 _MAX_BOUNDARY = 200
+#: What a boundary's line may have behind it so far, where a read ends within it; and its bytes.
+_UNFINISHED = re.compile(rb"-|[^\S\r\n]*")
+_PADDING = 64
 
 _EXAMPLE = "send it as multipart/form-data, e.g. curl -F myfile=@photo.jpg"
 
@@ -104,7 +107,21 @@ class _Decoder(multipart.MultipartDecoder):
 
     def __init__(self, boundary: bytes, most: int, *, max_parts: int) -> None:
         super().__init__(boundary, most, max_parts=max_parts)
+        self._marker = b"--" + boundary
         self.boundary_re = _Boundary(boundary, self.boundary_re)  # type: ignore[assignment]
+
+    def _last_partial_boundary_index(self, data: bytes | bytearray) -> int:
+        """Where a boundary may begin of which the rest has not been read.
+
+        werkzeug's own knows of none that is there but for the end of its line: the file before
+        it got a byte of it.
+        """
+        found = data.rfind(self._marker, max(0, len(data) - len(self._marker) - _PADDING))
+        if found > 0 and _UNFINISHED.fullmatch(data, found + len(self._marker)):
+            ending = data[max(0, found - 2):found]
+            if ending.endswith((b"\r", b"\n")):
+                return found - (2 if ending == b"\r\n" else 1)
+        return super()._last_partial_boundary_index(data)
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
         if len(data) > MAX_HEADERS:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -24,6 +26,11 @@ from irs.web.waiting import Follower, Pending
 #: Files validated and stored at once: bounds the memory of whole files (20 MB each at
 #: the default limit), while their requests wait in hundreds.
 STORING = 32
+#: Seconds that a file waits for its turn among them: where S3 stalls, those before it take as long
+#: as its timeouts, one after the other.
+TURN = 10.0
+#: What a file ends with that could not be stored or sent.
+NOT_TAKEN = Failure(code=UNAVAILABLE, message="the service cannot take the image now, try again")
 
 _log = log.get("web")
 
@@ -87,7 +94,7 @@ class Submitter:
                 known = self._cloud.results.read(job.id)
                 if known is not None:
                     return Outcome(image=image.name, id=job.id, result=known)
-            with self._storing:
+            with self._turn():
                 data = image.read()
                 header = images.validate(data, self._limits)
                 if job is None:
@@ -118,6 +125,16 @@ class Submitter:
         if keyed is not None and (isinstance(sent, Pending) or sent.error is None):
             keyed.begun()
         return sent
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One of the places for `STORING`; raises `errors.Unreachable` where none comes free."""
+        if not self._storing.acquire(timeout=TURN):
+            raise errors.Unreachable(f"the {STORING} files before it are not stored after {TURN:g} s")
+        try:
+            yield
+        finally:
+            self._storing.release()
 
     def _promise(self, image: Image, job: Job, *, again: bool) -> None:
         """Write down whom to call back; ``again``: another request may have done it."""
@@ -169,8 +186,7 @@ class Submitter:
         if waiter is not None:
             waiter.close()
         _log.warning("job.not_accepted", id=job and job.id, why=str(why), code=why.code)
-        return Outcome(image=name, id=job and job.id, error=Failure(
-            code=UNAVAILABLE, message="the service cannot take the image now, try again"))
+        return Outcome(image=name, id=job and job.id, error=NOT_TAKEN)
 
     def _answered(self, result: Result, how: str) -> Outcome | None:
         """Store a job's result that was made of another's; None where that fails: send the job then."""

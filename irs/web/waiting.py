@@ -123,17 +123,17 @@ class Waiting:
         self._drain = drain
         self._clock = clock
 
-    def until(self, jobs: Sequence[Pending], seconds: float, gone: Callable[[], bool]) -> float:
-        """Return when all ``jobs`` have results, the time is up, or nobody waits any more.
+    def now(self) -> float:
+        """Seconds on the clock of these waits."""
+        return self._clock()
 
-        Returns the seconds that are left.
-        """
+    def until(self, jobs: Sequence[Pending], seconds: float, gone: Callable[[], bool]) -> None:
+        """Return when all ``jobs`` have results, the time is up, or nobody waits any more."""
         with tracing.span("irs.wait", attributes={"irs.jobs": len(jobs)}, inner=True):
-            left = self._until(jobs, seconds, gone)
+            self._until(jobs, seconds, gone)
         access.answering([job.id for job in jobs if job.result is not None])
-        return left
 
-    def _until(self, jobs: Sequence[Pending], seconds: float, gone: Callable[[], bool]) -> float:
+    def _until(self, jobs: Sequence[Pending], seconds: float, gone: Callable[[], bool]) -> None:
         announced = all(job.number is not None for job in jobs)
         began = self._clock()
         end = began + seconds
@@ -156,7 +156,6 @@ class Waiting:
                     pause = min(LOOK_MOST, pause * 1.5)
                 next_look = now + pause
             waiting[0].waiter.wait(min(left, SLICE, max(0.0, next_look - now)))
-        return max(0.0, end - self._clock())
 
     def _moves(self) -> bool:
         told = self._cloud.told

@@ -1,4 +1,4 @@
-"""Random pairs of faults at steady load, on one stack that must outlive them all."""
+"""Pairs of faults at steady load: one that was once too much, and random ones on one stack."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ from tests.faults.conftest import option
 from tests.faults.harness import runner
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
+
+#: A crowd, and sends that hang until the crowd has gone.
+CROWDED = "07-send-hang", "23-burst-of-ten"
+
+
+@pytest.mark.timeout(400)
+def test_a_crowd_while_sends_hang(request: pytest.FixtureRequest, make_stack, judged, pictures) -> None:
+    if not option(request.config, "matrix", False):
+        pytest.skip("make faults runs it")
+    known = {str(fault): fault for fault in FAULTS}
+    with make_stack() as stack:
+        stack.start(workers=2)
+        runner.warm(stack, pictures)
+        judged(stack, [known[name] for name in CROWDED], 5)
 
 
 @pytest.mark.timeout(0)

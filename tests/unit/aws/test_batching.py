@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from irs import errors
 from irs.aws.batching import Combiner
 
 #: Seconds; far above what any of these takes, so that only a lost wake-up reaches it.
@@ -300,3 +301,41 @@ def test_those_who_come_while_one_gathers_are_all_sent() -> None:
         list(pool.map(combiner.submit, range(2_000)))
     assert sorted(sent) == list(range(2_000))
     assert (combiner._free, combiner._gatherer, len(combiner._pending)) == (2, None, 0)
+
+
+def test_nobody_waits_behind_calls_that_do_not_end() -> None:
+    gate = Gate()
+    combiner = Combiner[str](gate, max_items=2, max_weight=100, parallel=1, patience=0.0)
+    first = start(combiner.submit, "first")
+    assert gate.entered.acquire(timeout=LONG)
+    with pytest.raises(errors.Unreachable, match="waited 0 s behind calls that do not end"):
+        combiner.submit("behind")
+    gate.go.release()
+    finish([first])
+    assert gate.batches == [["first"]]
+    gate.go.release()
+    combiner.submit("afterwards")
+    assert gate.batches == [["first"], ["afterwards"]]
+
+
+def test_what_is_in_a_call_or_has_the_lead_is_not_given_up() -> None:
+    gate = Gate()
+    combiner = Combiner[str](gate, max_items=1, max_weight=100, parallel=1, patience=LONG)
+    threads = [start(combiner.submit, "first")]
+    assert gate.entered.acquire(timeout=LONG)
+    for count, item in enumerate(("second", "third"), 1):
+        threads.append(start(combiner.submit, item))
+        pending(combiner, count)
+    second, third = combiner._pending
+    gate.go.release()
+    assert gate.entered.acquire(timeout=LONG)
+    combiner._give_up(second)  # as its thread does when its patience is over
+    with pytest.raises(errors.Unreachable):
+        combiner._give_up(third)
+    gate.go.release()
+    third.done = True  # nobody else wakes it now
+    third.wake.set()
+    finish(threads)
+    assert gate.batches == [["first"], ["second"]]
+    gate.go.release()
+    combiner.submit("afterwards")

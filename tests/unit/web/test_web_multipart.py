@@ -207,3 +207,35 @@ def test_a_boundary_is_found_where_the_whole_pattern_finds_it(parts: list[bytes]
     whole = MultipartDecoder(b"xyz").boundary_re.search(data)
     found = multipart._Decoder(b"xyz", 1000, max_parts=9).boundary_re.search(data)
     assert (found and (found.span(), found.groups())) == (whole and (whole.span(), whole.groups()))
+
+
+class Pieces(io.RawIOBase):
+    """A stream whose reads give ``data`` in pieces that end at ``cuts``."""
+
+    def __init__(self, data: bytes, cuts: list[int]) -> None:
+        super().__init__()
+        self._pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+    def read(self, size: int = -1) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+@pytest.mark.parametrize("line", [b"\r\n--xyz\r\n", b"\n--xyz\n", b"\r\n--xyz \t\r\n"])
+@pytest.mark.parametrize("end", [END, b"\r\n--xyz--", b"\n--xyz--\n"])
+def test_a_file_has_its_bytes_wherever_a_read_ends(line, end):
+    """One that ended between the last boundary's two dashes gave the file a byte of the line before."""
+    first, second = (part(f'form-data; name="f"; filename="{name}.jpg"'.encode(), data)
+                     for name, data in (("a", b"one\r\n--xy"), ("b", b"\r\n-two\r")))
+    body = first + line + second.removeprefix(b"--xyz\r\n") + end
+
+    def files(cuts: list[int]) -> list[tuple[str, bytes]]:
+        with multipart.received(Pieces(body, cuts), FORM, max_bytes=1000, max_files=9) as found:
+            return [(file.name, file.read()) for file in found]
+
+    whole = files([])
+    # The line's end is the longest that can be.
+    second = b"\r\n-two" if end.startswith(b"\n") else b"\r\n-two\r"
+    assert whole == [("a.jpg", b"one\r\n--xy"), ("b.jpg", second)]
+    for cut in range(1, len(body)):
+        assert files([cut]) == whole, body[:cut]
+    assert files(list(range(1, len(body)))) == whole

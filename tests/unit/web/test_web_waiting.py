@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from werkzeug.datastructures import Headers
 
 from irs import errors
-from irs.web import preferences
+from irs.aws import clients, queues
+from irs.broker import shared
+from irs.web import preferences, submitting
+from irs.web import stores as stores_module
 from irs.web import waiting as waiting_module
 from irs.web.estimates import Estimates
 from irs.web.outcomes import Outcome, Place, overall
 from irs.web.probe import Probe
 from irs.web.waiting import Drain, Gate, Pending, Waiting
-from tests.unit.web.webkit import picture
+from tests.unit.web.webkit import done, picture
 
 
 class Clock:
@@ -235,3 +239,64 @@ def test_a_result_that_was_not_announced_is_counted(make, monkeypatch):
     text = service.client.get("/metrics").text
     assert "irs_missed_announcements_total 1.0" in text
     assert "irs_http_requests_running 1.0" in text, "nobody but this request"
+
+
+def test_what_it_takes_to_store_and_send_is_of_the_wait(make):
+    """SQS takes the task at last; the wait is over by then, and not still to come."""
+    clock = Clock()
+    service = make(clock=clock, client_wait=20.0)
+    service.work = lambda job: setattr(clock, "now", clock.now + 21)
+    response = service.post(("a.jpg", picture()))
+    assert (response.status_code, clock.now) == (202, 121)
+    assert response.headers["Location"] == f"/v1/images/{service.sent[0].id}"
+
+
+def test_of_many_files_none_is_begun_after_half_of_the_wait(make, monkeypatch):
+    """One thread for all of them, as where the others stall."""
+    monkeypatch.setattr(stores_module, "POOL", 1)
+    clock = Clock()
+    service = make(clock=clock, client_wait=60.0)
+
+    def work(job):
+        clock.now += 31
+        return done(job)
+
+    service.work = work
+    response = service.post(("a.jpg", picture()), ("b.jpg", picture()))
+    assert response.status_code == 200, "as far as it went"
+    assert response.text.splitlines() == [
+        "(a, tench)", "(b, error: the service cannot take the image now, try again)"]
+    assert len(service.sent) == 1
+
+
+def test_a_file_waits_for_its_turn_to_be_stored_for_so_long(make, monkeypatch):
+    monkeypatch.setattr(submitting, "STORING", 1)
+    monkeypatch.setattr(submitting, "TURN", 0.0)
+    service = make()
+    entered, go = threading.Event(), threading.Event()
+    store = service.objects.put
+
+    def stall(*args, **kwargs):
+        entered.set()
+        assert go.wait(30)
+        return store(*args, **kwargs)
+
+    monkeypatch.setattr(service.objects, "put", stall)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(service.post, ("a.jpg", picture()))
+        assert entered.wait(30)
+        second = service.post(("b.jpg", picture()))
+        go.set()
+        assert first.result().status_code == 200
+    assert second.status_code == 503
+    assert "Retry-After" in second.headers and "Location" not in second.headers
+
+
+def test_the_guide_tells_how_long_a_stall_can_hold_a_request():
+    pauses = 1 + 2  # botocore's between three tries, at most
+    send = clients.ATTEMPTS * queues.SEND_TIMEOUT + pauses
+    store = 2 * clients.READ_TIMEOUT  # obstore begins no third try after that
+    told = (Path(__file__).parents[3] / "docs" / "settings.md").read_text("utf-8")
+    turn, behind = submitting.TURN, shared.PATIENCE
+    assert f"after {turn + store:g} s at most, {turn:g} for a place and {store:g} for the call" in told
+    assert f"after {behind + send:g}, {behind:g} behind others and {send:g} for the call" in told

@@ -10,9 +10,12 @@ import pytest
 from celery.exceptions import Reject
 
 from irs.broker.envelope import RECEIVES_HEADER, SENT_HEADER
+from irs.bulk.feeder import PACK
 from irs.domain import latency
 from irs.domain.jobs import Failure, Job, Result, Status
 from irs.domain.tasks import CLASSIFY
+from irs.settings import load
+from irs.web import stores
 from irs.worker import patience, pipeline, report, tasks
 from irs.worker.meter import Meter
 
@@ -152,3 +155,11 @@ def test_what_the_task_is_to_celery() -> None:
     assert not classify.reject_on_worker_lost
     assert classify.ignore_result
     assert app.conf.accept_content == ["json"]
+
+
+def test_nobody_who_may_wait_waits_for_a_producer() -> None:
+    """kombu's pool of them has no deadline."""
+    from irs.celery import app
+
+    # Beside requests: threads for many files at once, of batches, and of what is sent again.
+    assert app.conf.broker_pool_limit >= load().max_waiting + stores.POOL + PACK + 1
