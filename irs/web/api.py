@@ -101,7 +101,7 @@ def _image(document: dict[str, Any] | None) -> Iterator[Image]:
             while data := request.stream.read(multipart.CHUNK):
                 upload.write(data)
             if not upload.size:
-                raise errors.NoFile("the request has no body: send the image's bytes")
+                raise errors.NoFile("the image is empty: the request has no body")
             upload.callback_url = callback
             yield upload
         return

@@ -72,7 +72,8 @@ class Sources:
     def check(self, bucket: str) -> None:
         """Raise `errors.BucketNotAllowed`, whether there is such a bucket or not."""
         if bucket not in self._allowed:
-            raise errors.BucketNotAllowed("images are not read from this bucket")
+            raise errors.BucketNotAllowed(
+                "images are not read from this bucket; IRS_SOURCE_BUCKETS names those that are")
 
     def at(self, text: object, name: str | None = None) -> Sourced:
         """The image at ``s3://bucket/key``; its name is the key's last part, or ``name``.
