@@ -112,9 +112,9 @@ def ship(*, service: str, machine: str | None, cursor: Path | None, journal: Pat
     shipper = Shipper(
         Stream(loaded, loaded.log_group, name), place, Signals(),
         lambda follow: Journal(after=place.value, follow=follow, directory=journal))
+    _log = log.get("logs")
     with place.held():
-        log.get("logs").info("logs.shipping", group=loaded.log_group, stream=name,
-                             resumed=bool(place.value))
+        _log.info("logs.shipping", group=loaded.log_group, stream=name, resumed=bool(place.value))
         if once:
             shipper.once(PATIENCE)
             click.echo(f"{shipper.shipped} lines in {loaded.log_group}, stream {name}")
