@@ -27,15 +27,16 @@ class Journal:
     """Entries after a place, one after the other. A context manager, which ends the program.
 
     ``after``: a cursor; empty: from the beginning, as where the journal has its entry no more.
-    ``follow``: go on with what comes, of this boot alone; else it is `ended` with what there is.
-    ``directory``: where the journal is; None: this machine's. Raises `IRSError`.
+    ``follow``: go on with what comes, else it is `ended` with what there is. ``directory``: where
+    the journal is; None: this machine's. Raises `IRSError`.
     """
 
     def __init__(self, *, after: str, follow: bool, directory: Path | None = None) -> None:
         self.ended = False
         self._rest, self._skips = b"", False
-        # With --all long lines come whole, and without --no-tail only the last ten.
-        command = ["journalctl", "--quiet", "--no-pager", "--all", "--no-tail", "--output=json",
+        # With --all long lines come whole, without --no-tail only the last ten, and from systemd 250
+        # on without --merge those of this boot alone, by its id in the /proc of who asks.
+        command = ["journalctl", "--quiet", "--no-pager", "--all", "--no-tail", "--merge", "--output=json",
                    f"--output-fields={','.join(FIELDS)}", *(f"--unit={unit}.service" for unit in UNITS)]
         command += [f"--directory={directory}"] if directory else []
         if after and not _has(command, after):

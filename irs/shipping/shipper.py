@@ -90,10 +90,8 @@ class Shipper:
         """Go on until `Stop`, then ship what has been written by then. Raises `errors.IRSError`."""
         try:
             self._patiently(self._stream.make, self._now())
-            # First what earlier boots have left: who follows a journal is shown this one's alone.
-            for follow in (False, True):
-                with self._source(follow) as source:
-                    self._pump(source)
+            with self._source(True) as source:
+                self._pump(source)
         except _StoppedError:
             pass
         self._beat.stopping()

@@ -144,6 +144,8 @@ def test_an_outage_a_kill_and_a_stop_lose_nothing(
     last = start()
     until(lambda: last.said("logs.shipping"))
     until(lambda: set(stored(settings)) == set(range(190)))
+    journal.write(1)  # behind a place that was the journal's end
+    until(lambda: 190 in stored(settings))
     journal.write(20)
     journal.raw("irs-worker.service: Failed with result 'signal'.", unit="irs-worker", transport="journal")
     assert last.stop() == 0
