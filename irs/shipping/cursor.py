@@ -39,8 +39,8 @@ class Cursor:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise IRSError(f"another process ships from {self._path}: end it, or name another place "
-                               "with --cursor, and each line is shipped twice") from None
+                raise IRSError(f"another process ships from {self._path}; with another --cursor each line "
+                               "would be shipped twice") from None
             yield
 
     def save(self, value: str) -> None:
