@@ -41,6 +41,9 @@ LEASE, LOOK, CHECK = 4.0, 3.0, 5.0
 CALLS = 10.70
 #: Dollars a GB-month of S3 Standard (aws.amazon.com/s3/pricing).
 STORAGE = 0.023
+#: Dollars a GB that CloudWatch Logs takes (aws.amazon.com/cloudwatch/pricing), and bytes of an
+#: image's three lines as it counts them: docs/logs.md. Keeping them is a hundredth of that.
+LOGGED, LINES = 0.50, 684
 #: DetectLabels: images a month up to here at this price (aws.amazon.com/rekognition/pricing, Group 2).
 REKOGNITION = ((1e6, 0.0010), (5e6, 0.0008), (35e6, 0.0006), (math.inf, 0.00025))
 #: S3 of an asynchronous request: the input's PUT and GET, the output's PUT and GET.
@@ -97,6 +100,7 @@ def parts(load: Load) -> dict[str, dict[str, float]]:
     webs = max(2, math.ceil(load.images / 86_400 * 4 / 100))  # four times the day's mean at its peak
     return {
         "irs": {"instances": load.hours * INSTANCE, "calls": millions * CALLS, "storage": load.storage,
+                "logs": millions * LINES / 1e3 * LOGGED,
                 "web and scaler": (webs + 1) * SMALL * HOURS, "load balancer": BALANCER * HOURS,
                 # Of web tier and scaler; the load balancer has two addresses.
                 "addresses": (webs + 3) * ADDRESS * HOURS, "disks": (webs + 1) * GIB * DISK,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from release import ROOT, say
 from irs import settings as settings_module
 from irs.aws import clients, provision
 from irs.aws.fleet import CLUSTER_TAG, ROLE_TAG
+from irs.cli.base import FAILED
 from irs.local import role
 from irs.local.metadata import Facts, MetadataServer
 from irs.settings import Settings
@@ -25,6 +28,8 @@ BASE = "ami-0c2023a1b2c3d4e5f"
 #: Seconds for a boot, and for a unit to be as it should be.
 BOOT, UNIT = 120.0, 90.0
 UNITS = {"app": "irs-worker", "web": "irs-web", "scaler": "irs-scaler"}
+#: What ships the journal of each of them.
+LOGS = "irs-logs"
 
 
 class Cloud:
@@ -34,9 +39,10 @@ class Cloud:
         self.settings: Settings = settings_module.build({
             "aws_endpoint_url": endpoint, "aws_access_key_id": "test", "aws_secret_access_key": "test",
             "cluster": "try", "model_dir": model, "max_instances": 1, "reuse": "off", "poll_wait": 2,
-            "engine": "onnxruntime", "host": "127.0.0.1", "port": port,
+            "engine": "onnxruntime", "host": "127.0.0.1", "port": port, "log_group": "/irs/try",
             "metadata_endpoint": "http://127.0.0.1:9"})
         provision.ensure(self.settings)
+        clients.client(self.settings, "logs").create_log_group(logGroupName=self.settings.log_group)
 
     def environment(self) -> dict[str, str]:
         """Of a command here."""
@@ -56,9 +62,19 @@ class Cloud:
     def boot(self, stack: ExitStack, part: str, instance: str, root: Path, data: str) -> Booted:
         """That instance, of the image at ``root``: it knows nothing but where its metadata are."""
         machine = self.start(stack, part, instance, root, data)
-        until(machine, f"{UNITS[part]} is active", lambda: machine.active(UNITS[part]), BOOT)
-        say(f"{part}: {instance} has booted, {UNITS[part]} is ready")
+        for unit in (UNITS[part], LOGS):
+            until(machine, f"{unit} is active", lambda unit=unit: machine.active(unit), BOOT)
+        say(f"{part}: {instance} has booted, {UNITS[part]} is ready, {LOGS} is active")
         return machine
+
+    def logs(self, instance: str) -> list[str]:
+        """What `irs logs` shows of one machine."""
+        done = subprocess.run([sys.executable, "-m", "irs", "logs", "--since", "1h", "--json"],
+                              env=self.environment(), stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode not in (0, FAILED):
+            sys.exit(f"irs logs ended with code {done.returncode}")
+        found = map(json.loads, done.stdout.splitlines())
+        return [record["text"] for record in found if record["source"] == instance]
 
     def start(self, stack: ExitStack, part: str, instance: str, root: Path, data: str,
               **more: Any) -> Booted:

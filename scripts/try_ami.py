@@ -23,7 +23,7 @@ from pathlib import Path
 
 import release
 import try_tiers
-from ami_cloud import BASE, UNITS, Cloud, until
+from ami_cloud import BASE, LOGS, UNITS, Cloud, until
 from images import SUITE, mirror, pip_settings
 from nspawn import Booted, debian
 from release import say
@@ -80,9 +80,10 @@ def build(cloud: Cloud, base: Path, root: Path, mounts: list[str]) -> dict[str, 
 def look(root: Path) -> None:
     """What the image's disk has and has not; ends the program where it is not as it should be."""
     wrong = [path for path in OWN if (root / path).exists()]
+    wrong += [str(path.relative_to(root)) for path in (root / "var/log/journal").iterdir()]
     if wrong or (root / "etc/machine-id").read_text().strip() not in ("", "uninitialized"):
         sys.exit(f"the image has what is its builder's own: {', '.join(wrong) or 'its machine id'}")
-    for unit in ("irs-boot", *UNITS.values()):
+    for unit in ("irs-boot", *UNITS.values(), LOGS):
         if release.run("systemctl", f"--root={root}", "is-enabled", f"{unit}.service").strip() != "enabled":
             sys.exit(f"{unit} is not enabled")
     units = [str(path) for path in sorted((root / "etc/systemd/system").glob("irs-*.service"))]
@@ -107,15 +108,21 @@ def stock(cloud: Cloud, base: Path, root: Path, mounts: list[str]) -> None:
         data = release.run(sys.executable, "-m", "irs", "ami", "cloud-init", "--role", "web", "--release",
                            str(release.wheel()), "--settings", settings.name, **cloud.environment())
         began = time.monotonic()
-        machine = cloud.start(stack, "web", cloud.launch("web"), root, data, keeps=True, mounts=mounts)
+        instance = cloud.launch("web")
+        machine = cloud.start(stack, "web", instance, root, data, keeps=True, mounts=mounts)
         until(machine, "irs-web is active", lambda: machine.active("irs-web"), INSTALL)
         _, status = machine.run("cloud-init", "status", "--wait")
         with urllib.request.urlopen(f"http://127.0.0.1:{cloud.settings.port}/readyz", timeout=10) as answer:
             said = answer.read().decode().strip()
         if "done" not in status or said != "ready":
             sys.exit(f"cloud-init says {status!r}, the web tier {said!r}")
-        say(f"a stock Debian {SUITE} was the web tier {time.monotonic() - began:.0f} s after its start; "
-            f"cloud-init's {status}")
+        until(machine, "irs logs has its lines", lambda: [
+            text for text in cloud.logs(instance) if text.startswith("web.listening ")])
+        kept, journals = machine.run("sh", "-c", "ls /var/log/journal/*/system.journal")
+        if kept:
+            sys.exit(f"its journal is not on its disk: {journals}")
+        say(f"a stock Debian {SUITE} was the web tier {time.monotonic() - began:.0f} s after its start, "
+            f"its journal on the disk and in irs logs; cloud-init's {status}")
         machine.power_off()
 
 
@@ -140,7 +147,8 @@ def main() -> int:
         graph = release.model()
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        with Emulator(Path(scratch)) as emulator:
+        # The strict one has log groups.
+        with Emulator(Path(scratch), strict=True) as emulator:
             cloud = Cloud(emulator.endpoint, graph.parent, port)
             if options.verb in ("build", None):
                 made = build(cloud, base, image, mounts)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-from ami_cloud import BASE, UNITS, Cloud, until
+from ami_cloud import BASE, LOGS, UNITS, Cloud, until
 from nspawn import Booted
 from release import say
 from try_images import upload
 
 from irs.aws.fleet import Fleet
+from irs.cli.loglines import Lines
 from irs.scaler import userdata
+
+#: What each part's process says last.
+LAST = {"app": ("worker.draining", "worker.stopped"), "web": ("web.draining", "web.stopped"),
+        "scaler": ("scaler.stopped",)}
 
 
 def serve(cloud: Cloud, root: Path) -> None:
@@ -21,33 +27,54 @@ def serve(cloud: Cloud, root: Path) -> None:
     data = userdata.build(cloud.settings) + f"IRS_PORT={cloud.settings.port}\nIRS_REUSE=off\n"
     fleet = Fleet(cloud.settings)
     with ExitStack() as stack:
-        web = cloud.boot(stack, "web", cloud.launch("web"), root, data)
-        scaler = cloud.boot(stack, "scaler", cloud.launch("scaler"), root,
+        ids = {part: cloud.launch(part) for part in ("web", "scaler")}
+        web = cloud.boot(stack, "web", ids["web"], root, data)
+        scaler = cloud.boot(stack, "scaler", ids["scaler"], root,
                             data + f"IRS_MAX_INSTANCES=1\nIRS_MIN_INSTANCES=1\nIRS_AMI={BASE}\n")
         [launched] = until(scaler, "the scaler launches an instance",
                            lambda: [i for i in fleet.describe() if i.active])
+        ids["app"] = launched.id
         app = cloud.boot(stack, "app", launched.id, root, fleet.user_data(launched.id))
         result, seconds = upload(cloud.settings.port)
         if result["instance"] != launched.id:
             sys.exit(f"classified by {result['instance']}, not by {launched.id}")
         say(f"{result['result']} after {seconds:.1f} s, by {launched.id} that the scaler has launched")
+        told(cloud, web, ids, result["id"], {"job.accepted", "web.answered"})
+        told(cloud, app, ids, result["id"], {"job.finished"})
         for machine in (web, scaler, app):
             fenced(machine)
         doctor(app)
         crash(app)
         hang(web)
         stop(app, cloud.settings.port)
+        app.run("systemctl", "start", UNITS["app"])
         for machine in (app, scaler, web):
-            say(f"{machine.name}: shut down after {machine.power_off():.1f} s")
+            end(cloud, machine, ids[machine.name])
+
+
+def told(cloud: Cloud, machine: Booted, ids: dict[str, str], job: str, events: set[str]) -> None:
+    """What a machine writes of a job is in `irs logs` while it runs."""
+    began = time.monotonic()
+    until(machine, f"irs logs has {', '.join(events)} of {job}", lambda: events == {
+        text.partition(" ")[0] for text in cloud.logs(ids[machine.name]) if job in text}, 20)
+    say(f"{machine.name}: irs logs has {' and '.join(sorted(events))} of the job, "
+        f"{time.monotonic() - began:.1f} s later")
 
 
 def fenced(machine: Booted) -> None:
-    """What the kernel says of the tier's process, and that no other tier's unit runs."""
+    """What the kernel says of the tier's processes, and that no other tier's unit runs."""
     unit = UNITS[machine.name]
     for part, other in UNITS.items():
         state = machine.show(other, "ActiveState")["ActiveState"]
         if (state == "active") is not (part == machine.name):
             sys.exit(f"{machine.name}: {other} is {state}")
+    users = [_user(machine, name) for name in (unit, LOGS)]
+    say(f"{machine.name}: {unit} runs as user {users[0]}, {LOGS} as {users[1]}, no capability, system "
+        "calls filtered, nothing to write; the other units are skipped")
+
+
+def _user(machine: Booted, unit: str) -> str:
+    """Whose a unit's process is, which is fenced."""
     pid = machine.show(unit, "MainPID")["MainPID"]
     said = machine.run("cat", f"/proc/{pid}/status")[1]
     status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
@@ -58,8 +85,7 @@ def fenced(machine: Booted) -> None:
                           "/usr/x")
     if touched[0] == 0 or touched[1].count("Read-only") != 3:
         sys.exit(f"{unit} may write: {touched[1]}")
-    say(f"{machine.name}: {unit} runs as user {status['Uid'].split()[0]}, no capability, system calls "
-        "filtered, nothing to write; the other units are skipped")
+    return status["Uid"].split()[0]
 
 
 def doctor(machine: Booted) -> None:
@@ -116,3 +142,23 @@ def stop(machine: Booted, port: int) -> None:
         sys.exit(f"{unit} did not drain:\n{machine.journal(unit)[-3000:]}")
     say(f"{result['result']}, then systemctl stop: {unit} drained and ended with code 0 after "
         f"{time.monotonic() - began:.1f} s")
+
+
+def end(cloud: Cloud, machine: Booted, instance: str) -> None:
+    """A shutdown, after which `irs logs` has all that the unit's journal had, and its last words."""
+    unit = UNITS[machine.name]
+    until(machine, f"{unit} is active", lambda: machine.active(unit))
+    lines = Lines("", "")
+    had = Counter(record.text for line in machine.journal(unit).splitlines()
+                  for record in lines.feed(f"{line}\n".encode()))
+    seconds = machine.power_off()
+    # What systemd says is shipped as a line like ours, with its name.
+    found = Counter(text.removesuffix(" [systemd]") for text in cloud.logs(instance))
+    last = found - had
+    stopped = [text for text in last if text.startswith(f"Stopped {unit}.service")]
+    events = LAST[machine.name]
+    heard = all(any(text.startswith(f"{event} ") for text in last) for event in events)
+    if had - found or not heard or not stopped:
+        sys.exit(f"{machine.name}: irs logs has not {had - found}; its last words are {sorted(last)}")
+    say(f"{machine.name}: shut down after {seconds:.1f} s; irs logs has the {had.total()} lines of before, "
+        f"and {', '.join((*events, *stopped))}")

@@ -20,6 +20,8 @@ class Written:
         directory.mkdir(parents=True)
         self.directory = directory
         self.lines: list[str] = []
+        #: the byte that the boot's id is made of
+        self.boot = "ab"
         writer = program("/lib/systemd/systemd-journal-remote", package="systemd-journal-remote")
         self._program = subprocess.Popen(
             [str(writer), "--split-mode=none", f"--output={directory / 'it.journal'}", "-"],
@@ -44,7 +46,7 @@ class Written:
         moment, data = at or datetime.now(UTC), message.encode()
         self._program.stdin.write(
             f"__REALTIME_TIMESTAMP={int(moment.timestamp() * 1e6)}\n"
-            f"__MONOTONIC_TIMESTAMP={time.monotonic_ns() // 1000}\n_BOOT_ID={'ab' * 16}\nPRIORITY=4\n"
+            f"__MONOTONIC_TIMESTAMP={time.monotonic_ns() // 1000}\n_BOOT_ID={self.boot * 16}\nPRIORITY=4\n"
             f"SYSLOG_IDENTIFIER=systemd\n_TRANSPORT={transport}\n{whose}\n".encode()
             + b"MESSAGE\n" + struct.pack("<Q", len(data)) + data + b"\n\n")
         self._program.stdin.flush()

@@ -86,6 +86,7 @@ units() {
 	cp -R "$found/units/." "$root/etc/systemd/system/"
 	[ -z "$root" ] || return 0
 	systemd-tmpfiles --create --prefix=/var/log/journal
+	journalctl --flush
 	systemctl daemon-reload
 	systemctl enable irs-boot.service irs-worker.service irs-web.service irs-scaler.service irs-logs.service
 	# What keeps one from starting, and not what this systemd is too old to know: RestartSteps.
@@ -105,6 +106,7 @@ tidy() {
 	cloud-init clean --logs
 	rm -f /etc/ssh/ssh_host_* /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys
 	truncate --size 0 /etc/machine-id
+	rm -rf /var/log/journal/*
 	rm -f "$here/plan" "$here"/*.whl
 }
 

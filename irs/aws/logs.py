@@ -31,12 +31,16 @@ class Group:
         self.name = name
         self._logs = clients.client(settings, "logs")
 
-    def events(self, since: datetime, *, containing: str | None = None) -> Iterator[Event]:
+    def events(self, since: datetime, *, containing: str | None = None,
+               streams: str = "") -> Iterator[Event]:
         """Events of all streams from ``since`` on, about in the order of time, a page at a time.
 
-        ``containing``: only those whose message has this text, which CloudWatch sees to.
+        ``containing``: only those whose message has this text, ``streams``: only those of streams
+        whose names begin so; CloudWatch sees to both.
         """
         asked = {"logGroupName": self.name, "startTime": int(since.timestamp() * 1000)}
+        if streams:
+            asked["logStreamNamePrefix"] = streams
         if containing is not None:
             asked["filterPattern"] = '"' + containing.replace("\\", "\\\\").replace('"', '\\"') + '"'
         token: str | None = None
@@ -51,13 +55,17 @@ class Group:
                 return
 
 
+#: Tries of a call to write: its caller has more, and between them obeys who wants it to stop.
+ATTEMPTS = 1
+
+
 class Stream:
     """One stream of a group that is there. Raises `irs.errors.CloudError` and its children."""
 
     def __init__(self, settings: Settings, group: str, name: str) -> None:
         self._place = {"logGroupName": group, "logStreamName": name}
         self._what = f"CloudWatch Logs group {group}, stream {name}"
-        self._logs = clients.client(settings, "logs")
+        self._logs = clients.client(settings, "logs", attempts=ATTEMPTS)
 
     def make(self) -> None:
         """Make it, where it is not there."""

@@ -113,12 +113,13 @@ def ship(*, service: str, machine: str | None, cursor: Path | None, journal: Pat
         Stream(loaded, loaded.log_group, name), place, Signals(),
         lambda follow: Journal(after=place.value, follow=follow, directory=journal))
     _log = log.get("logs")
-    _log.info("logs.shipping", group=loaded.log_group, stream=name, resumed=bool(place.value))
-    if once:
-        shipper.once(PATIENCE)
-        click.echo(f"{shipper.shipped} lines in {loaded.log_group}, stream {name}")
-    else:
-        shipper.run()
+    with place.held():
+        _log.info("logs.shipping", group=loaded.log_group, stream=name, resumed=bool(place.value))
+        if once:
+            shipper.once(PATIENCE)
+            click.echo(f"{shipper.shipped} lines in {loaded.log_group}, stream {name}")
+        else:
+            shipper.run()
 
 
 def _line(record: Record) -> str:

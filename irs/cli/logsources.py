@@ -147,7 +147,7 @@ class Cloud(Source):
 
     def _records(self) -> Iterator[Record]:
         newest = self._from
-        for event in self._group.events(self._from, containing=self.wanted.containing):
+        for event in self._events():
             newest = max(newest, event.at)
             if event.id in self._seen:
                 continue
@@ -156,6 +156,14 @@ class Cloud(Source):
                 self._seen.popitem(last=False)
             yield from self._read(event)
         self._from = max(self._from, newest - LATE)
+
+    def _events(self) -> Iterator[Event]:
+        text = self.wanted.containing
+        yield from self._group.events(self._from, containing=text)
+        if text is not None and text.startswith("i-"):
+            # What an instance says itself does not name it: its stream does.
+            for service in sorted(self.wanted.services):
+                yield from self._group.events(self._from, streams=f"{service}/{text}")
 
     def _read(self, event: Event) -> list[Record]:
         lines = self._lines.setdefault(event.stream, Lines(*_place(event.stream)))

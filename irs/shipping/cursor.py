@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from irs import log
+from irs.errors import IRSError
 
-#: As journald writes it: s=…;i=…;b=…;m=…;t=…;x=…; by the first two journalctl finds a place.
-_SOUND = re.compile(r"s=[0-9a-f]{32};i=[0-9a-f]+(;[a-z]=[0-9a-f]+)*")
+#: As journald writes it: s=…;i=…;b=…;m=…;t=…;x=…. What journalctl calls none would end it again and again.
+_SOUND = re.compile(r"s=[0-9a-f]{32};i=[0-9a-f]{1,16};b=[0-9a-f]{32}(;[mtx]=[0-9a-f]{1,16}){3}")
 
 _log = log.get("logs")
 
@@ -27,6 +31,17 @@ class Cursor:
         #: empty: from the beginning
         self.value = self._read()
         self._trouble = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else goes on from here meanwhile. Raises `IRSError` where somebody does."""
+        with self._path.with_name(self._path.name + ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise IRSError(f"another process ships from {self._path}; with another --cursor each line "
+                               "would be shipped twice") from None
+            yield
 
     def save(self, value: str) -> None:
         """From now on it is this."""

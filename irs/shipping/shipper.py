@@ -72,9 +72,11 @@ class Shipper:
 
     def __init__(self, stream: Stream, cursor: Cursor, stop: Stop,
                  source: Callable[[bool], AbstractContextManager[Source]], *,
-                 clock: Callable[[], float] = time.time) -> None:
+                 clock: Callable[[], float] = time.time,
+                 timer: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._cursor, self._stop, self._source = stream, cursor, stop, source
-        self._clock = clock
+        # What lines are dated by, and what it waits by: a clock may be set meanwhile.
+        self._clock, self._timer = clock, timer
         self._beat = Heartbeat(None)
         self._lag = Lag()
         #: when what it does now has to be done; None: it has all the time
@@ -103,7 +105,7 @@ class Shipper:
 
     def once(self, seconds: float) -> None:
         """Ship what there is, within as many seconds. Raises `errors.IRSError` where it cannot."""
-        self._until = self._clock() + seconds
+        self._until = self._timer() + seconds
         self._stop.wait(0, more_than=self._heard)  # it has nothing to read but what is new
         self._patiently(self._stream.make, self._now())
         while True:
@@ -118,16 +120,16 @@ class Shipper:
         """Until the source has ended or, where it follows, until `Stop`."""
         batch, due = Batch(), 0.0
         while not source.ended and not self._over():
-            wait = max(0.0, due - self._clock()) if batch.cursor else QUIET
+            wait = max(0.0, due - self._timer()) if batch.cursor else QUIET
             for entry in source.read(wait, self._stop.fileno()):
                 for piece in pieces(entry, batches.MESSAGE):
                     if not batch.add(piece, self._now()):
                         self._ship(batch)
                         batch, due = Batch(), 0.0
                         batch.add(piece, self._now())
-                    due = due or self._clock() + LINGER
+                    due = due or self._timer() + LINGER
             self._beat.beat()
-            if source.ended or (due and self._clock() >= due and self._until is None):
+            if source.ended or (due and self._timer() >= due and self._until is None):
                 self._ship(batch)
                 batch, due = Batch(), 0.0
 
@@ -135,7 +137,7 @@ class Shipper:
         if batch:
             self._patiently(lambda: self._put(batch.events()), batch.oldest)
             self.shipped += len(batch)
-            self._lag.shipped(self._clock(), batch.newest / 1000)
+            self._lag.shipped(self._timer(), self._clock() - batch.newest / 1000)
         if batch.cursor:
             self._cursor.save(batch.cursor)
 
@@ -170,8 +172,8 @@ class Shipper:
                 pause = random.uniform(first, max(first, min(most, first * 2.0**failures)))  # noqa: S311 - jitter
                 failures += 1
                 if self._until is None:
-                    self._lag.failed(self._clock(), oldest / 1000, exc)
-                elif isinstance(exc, errors.Permanent) or self._clock() + pause > self._until:
+                    self._lag.failed(self._timer(), self._clock() - oldest / 1000, exc)
+                elif isinstance(exc, errors.Permanent) or self._timer() + pause > self._until:
                     raise
                 if self._stop.wait(pause, more_than=self._heard):
                     raise (_StoppedError if self._until is None else exc) from None
@@ -179,7 +181,7 @@ class Shipper:
     def _over(self) -> bool:
         """Whether it was told to stop. Raises `errors.IRSError` where it is to end with lines left."""
         told = self._stop.count > self._heard
-        if self._until is not None and (told or self._clock() >= self._until):
+        if self._until is not None and (told or self._timer() >= self._until):
             raise errors.IRSError("there was no time for all that the journal has; the next start goes on")
         return told
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -19,6 +20,8 @@ from irs.domain import jobs
 from irs.local import role as role_module
 from irs.local.metadata import Facts, MetadataServer
 from irs.settings import Settings
+from irs.shipping.entries import Entry
+from irs.shipping.journal import Journal
 from irs.testing.proxy import Answer, LoseReply, Proxy, Rule
 from tests import unitfiles
 from tests.journals import Written
@@ -135,10 +138,14 @@ def test_an_outage_a_kill_and_a_stop_lose_nothing(
     until(lambda: set(stored(settings)) == set(range(180)))
     assert third.stop() == 0
 
+    journal.write(5)
+    journal.boot = "cd"  # the machine went down with them
+    journal.write(5)
     last = start()
     until(lambda: last.said("logs.shipping"))
+    until(lambda: set(stored(settings)) == set(range(190)))
     journal.write(1)  # behind a place that was the journal's end
-    until(lambda: 180 in stored(settings))
+    until(lambda: 190 in stored(settings))
     journal.write(20)
     journal.raw("irs-worker.service: Failed with result 'signal'.", unit="irs-worker", transport="journal")
     assert last.stop() == 0
@@ -153,6 +160,30 @@ def test_an_outage_a_kill_and_a_stop_lose_nothing(
     again = {n for n, count in Counter(stored(settings)).items() if count > 1}
     assert again
     assert again <= set(range(120, 180)), "the batch whose answer was lost, and no other"
+
+
+def test_where_the_place_is_gone_all_is_shipped(tmp_path: Path, events: list[Any]) -> None:
+    """The journal was full or removed, and the clock set back: journalctl would show nothing for ever."""
+    def read(directory: Path, after: str) -> list[Entry]:
+        found, (never, other) = [], os.pipe()
+        with Journal(after=after, follow=False, directory=directory) as source:
+            while not source.ended:
+                found += source.read(10, never)
+        os.close(never)
+        os.close(other)
+        return found
+
+    with Written(tmp_path / "old") as old:
+        old.write(3)
+    first, second, third = read(old.directory, "")
+    assert read(old.directory, first.cursor) == [second, third]
+    assert read(old.directory, third.cursor) == events == []
+    with Written(tmp_path / "new") as new:
+        new.boot = "cd"
+        for word in ("a", "b"):
+            new.raw(word, unit="irs-web", at=datetime.now(UTC) - timedelta(days=1))
+    assert [entry.message for entry in read(new.directory, third.cursor)] == ["a", "b"]
+    assert [(e["event"], e["place"]) for e in events] == [("logs.place_gone", third.cursor)]
 
 
 def test_what_is_missing_is_one_line(settings: Settings, journal: Written, tmp_path: Path) -> None:

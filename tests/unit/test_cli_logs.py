@@ -260,6 +260,8 @@ def test_a_log_group(group: Written) -> None:
     assert found[0]["at"] == "2026-11-25T18:00:01.000Z"
     assert texts(run("--json", "--since", "2026-01-01T00:00Z", "--id", ID)) == ["job.accepted", "odd"]
     assert texts(run("--json", "--service", "web", "--since", "2026-01-01T00:00Z")) == ["job.accepted"]
+    assert texts(run("--json", "--since", "2026-01-01T00:00Z", "--id", "i-1")) == ["odd", "another"]
+    assert run("--json", "--since", "2026-01-01T00:00Z", "--id", "i-1", "--service", "web").stdout == ""
     assert texts(run("--json", "-n", "1")) == ["a"]
 
 

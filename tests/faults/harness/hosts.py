@@ -130,7 +130,7 @@ class Hosts:
 
     def failed(self) -> list[str]:
         """Ids of instances that refused to work: their worker ended by itself, with an error."""
-        return [line["id"] for line in map(json.loads, self._runner.output.splitlines())
+        return [line["instance"] for line in map(json.loads, self._runner.output.splitlines())
                 if line["event"] == "instance.exited" and line["code"]]
 
     def directory(self, instance_id: str) -> Path:

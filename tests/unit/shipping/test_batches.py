@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+from irs.errors import IRSError
 from irs.shipping import batch as limits
 from irs.shipping.batch import Batch
 from irs.shipping.cursor import Cursor
 from irs.shipping.entries import Entry, parse, pieces
 
 NOW = 1_764_100_000_000
-PLACE = f"s={'a1' * 16};i="
+
+
+def place(number: int) -> str:
+    return f"s={'a1' * 16};i={number:x};b={'b2' * 16};m=7b;t=64463a40a97e6;x=a1af33b6a0681f19"
 
 
 def written(**fields: Any) -> bytes:
@@ -102,12 +106,22 @@ def test_an_empty_line_is_no_event_and_passed_all_the_same(blank: str) -> None:
 def test_a_place_outlives_its_process(tmp_path: Path) -> None:
     path = tmp_path / "new" / "cursor"
     assert Cursor(path).value == ""
-    Cursor(path).save(PLACE + "1")
-    assert Cursor(path).value == PLACE + "1"
+    Cursor(path).save(place(1))
+    assert Cursor(path).value == place(1)
 
 
-@pytest.mark.parametrize("odd", [b"", b"nonsense", b"s=a;i=1", PLACE.encode(), b"i=1;t=2",
-                                 f"{PLACE}1;--directory=/".encode(), b"\x00\xff", b"\0" * 99])
+def test_a_place_is_one_process_s(tmp_path: Path) -> None:
+    path = tmp_path / "cursor"
+    with Cursor(path).held(), pytest.raises(IRSError, match="another process ships from "), \
+            Cursor(path).held():
+        pass
+    with Cursor(path).held():
+        pass
+
+
+@pytest.mark.parametrize("odd", [
+    b"", b"nonsense", b"s=a;i=1", b"i=1;t=2", f"{place(1)};--directory=/".encode(), b"\x00\xff", b"\0" * 99,
+    *(place(1)[:end].encode() for end in (34, 40, 50, 73, 80, 95)), place(2**64).encode()])
 def test_a_place_that_is_none_is_the_beginning(tmp_path: Path, odd: bytes, events: list[Any]) -> None:
     (tmp_path / "cursor").write_bytes(odd)
     assert Cursor(tmp_path / "cursor").value == ""
@@ -117,9 +131,9 @@ def test_a_place_that_is_none_is_the_beginning(tmp_path: Path, odd: bytes, event
 def test_a_full_disk_is_told_once_and_stops_nothing(tmp_path: Path, events: list[Any]) -> None:
     cursor = Cursor(tmp_path / "cursor")
     (tmp_path / "cursor.part").mkdir()  # cannot be opened as a file, by root neither
-    for number in "12":
-        cursor.save(PLACE + number)
-    assert (cursor.value, [e["event"] for e in events]) == (PLACE + "2", ["logs.cursor_unwritten"])
+    for number in (1, 2):
+        cursor.save(place(number))
+    assert (cursor.value, [e["event"] for e in events]) == (place(2), ["logs.cursor_unwritten"])
     (tmp_path / "cursor.part").rmdir()
-    cursor.save(PLACE + "3")
-    assert Cursor(tmp_path / "cursor").value == PLACE + "3"
+    cursor.save(place(3))
+    assert Cursor(tmp_path / "cursor").value == place(3)

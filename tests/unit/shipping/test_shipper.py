@@ -29,6 +29,11 @@ class World:
 
     def __init__(self, tmp_path: Path) -> None:
         self.now = T0
+        #: seconds that its clock was set back by, once something was read
+        self.set_back = 0.0
+        self._back = 0.0
+        #: seconds that it would wait for lines
+        self.waits: list[float] = []
         self.journal: list[Entry] = []
         self.taken: list[str] = []
         self.calls: list[int] = []
@@ -44,7 +49,11 @@ class World:
         self.pauses: list[float] = []
         self.count = 0
         self.cursor = Cursor(tmp_path / "cursor")
-        self.shipper = Shipper(self, self.cursor, self, self._source, clock=lambda: self.now)
+        self.shipper = self.another()
+
+    def another(self) -> Shipper:
+        return Shipper(self, self.cursor, self, self._source, clock=lambda: self.now - self._back,
+                       timer=lambda: self.now)
 
     # the journal
     def write(self, *texts: str) -> None:
@@ -93,6 +102,8 @@ class _Source:
     def read(self, seconds: float, also: int) -> list[Entry]:
         found = self._world.journal[self._next:]
         self._next += len(found)
+        self._world.waits.append(seconds)
+        self._world._back = self._world.set_back if found else self._world._back
         if not found:
             if not self._follow:
                 self.ended = True
@@ -158,7 +169,7 @@ def test_the_place_is_kept_only_behind_what_was_taken(world: World, events: list
     # Another process begins where this one was.
     world.faults.clear()
     world.count = 0
-    again = Shipper(world, world.cursor, world, world._source, clock=lambda: world.now)
+    again = world.another()
     again.once(10)
     assert (world.taken, again.shipped) == (["a", "b"], 1)
 
@@ -217,9 +228,20 @@ def test_old_lines_are_no_trouble_unless_it_stays_so(world: World, events: list[
     assert told(events) == []
     lag = Lag()
     for minute in range(20):
-        lag.shipped(60.0 * minute, 60.0 * minute - 100)
+        lag.shipped(60.0 * minute, 100)
     assert [(e["seconds"], e["why"]) for e in events if e["event"] == "logs.behind"] == [
         (100, "more is written than is shipped")] * 2
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_is_set_holds_no_line_up(world: World, events: list[Any], hours: int) -> None:
+    world.write("a")
+    world.set_back = 3600.0 * hours
+    world.then = [world.stop]
+    world.shipper.run()
+    assert world.taken == ["a"]
+    assert max(world.waits) <= module.QUIET
+    assert told(events) == []
 
 
 def test_a_group_that_is_not_there_is_told_at_once_and_once(world: World, events: list[Any]) -> None:
