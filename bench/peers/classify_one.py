@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from irs import log
 from irs import settings as settings_module
 from irs.domain import images
 from irs.model import engine, engine_torch
 
+log.configure("WARNING")  # to stderr: what it prints is the label
 settings = settings_module.load()
 loaded = engine_torch.TorchEngine(settings)
 size = loaded.preprocess.crop
