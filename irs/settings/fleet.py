@@ -8,27 +8,31 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from irs.settings.kinds import Csv, OptionalDollars, OptionalPort, OptionalSeconds, Seconds
+from irs.settings.kinds import (
+    Csv,
+    ModelName,
+    OptionalDollars,
+    OptionalPort,
+    OptionalSeconds,
+    Seconds,
+    Sha256,
+)
 
 
 class Model(BaseSettings):
     """What images are classified with."""
 
-    model: str = Field("efficientnet_lite0", pattern=r"^[a-z0-9_]{1,64}$",
-                      description="a model's name (small letters, digits and underscores)")
+    model: ModelName = "efficientnet_lite0"
     #: a local path or s3:// address; unset: the model's own source
     model_weights: str | None = None
     #: hex digest that the weights must have
-    model_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$",
-                      description="a SHA-256 (64 small hex digits)")
+    model_sha256: Sha256 | None = None
     #: another model, on trial for a share of the images; unset: none
-    canary_model: str | None = Field(None, pattern=r"^[a-z0-9_]{1,64}$",
-                      description="a model's name (small letters, digits and underscores)")
+    canary_model: ModelName | None = None
     #: a local path or s3:// address; unset: the canary's own source
     canary_weights: str | None = None
     #: hex digest that the canary's weights must have
-    canary_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$",
-                      description="a SHA-256 (64 small hex digits)")
+    canary_sha256: Sha256 | None = None
     #: of the images, 0 to 1
     canary_share: float = Field(0.05, ge=0, le=1, allow_inf_nan=False)
     #: where exported models are kept

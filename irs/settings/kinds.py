@@ -17,6 +17,10 @@ Bucket = Annotated[str, Field(
 Queue = Annotated[str, Field(
     pattern=_QUEUE, description="a queue's name (1 to 64 letters, digits, dashes and underscores)")]
 
+ModelName = Annotated[str, Field(
+    pattern=r"^[a-z0-9_]{1,64}$", description="a model's name (small letters, digits and underscores)")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="a SHA-256 (64 small hex digits)")]
+
 
 def off_to_none(value: Any) -> Any:
     """The words that switch a setting off."""
