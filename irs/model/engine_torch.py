@@ -56,9 +56,10 @@ class TorchEngine:
         try:
             return self._device.buffer(images, self.preprocess.crop, self.preprocess.crop, 3)
         except RuntimeError as exc:
-            reason = str(exc).partition("\n")[0]
+            from irs.model.device import first_line
+
             raise ModelError(f"no memory that the {self._device.label} reads for {images} images "
-                             f"({reason}): lower IRS_MAX_BATCH") from exc
+                             f"({first_line(exc)}): lower IRS_MAX_BATCH") from exc
 
     def predict(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """See `irs.model.engine.Engine.predict`."""

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from irs import errors, log, tracing
-from irs.aws.queues import Depth
 from irs.domain import journal, scaling
 from irs.scaler import chronicler
 from irs.scaler.actuator import Actuator, Machines
@@ -17,17 +16,11 @@ from irs.scaler.care import Care
 from irs.scaler.chronicler import Chronicler
 from irs.scaler.lease import Lease, Lost, Store
 from irs.scaler.reports import Shelf
-from irs.scaler.senses import Senses
+from irs.scaler.senses import Countable, Senses
 from irs.scaler.telling import Teller
 from irs.settings import Settings
 
 _log = log.get("scaler")
-
-
-class Countable(Protocol):
-    """What the scaler wants of `irs.aws.queues.Queue`."""
-
-    def depth(self) -> Depth: ...
 
 
 class Bucket(Store, Shelf, chronicler.Shelf, Protocol):
