@@ -349,17 +349,23 @@ def test_a_client_that_never_hangs_up_is_hung_up_on(serve, monkeypatch):
         until(lambda: not served.connections)
 
 
+def endless(served) -> threading.Event:
+    """Answer ``/endless`` without end; set once such an answer is closed."""
+    closed = threading.Event()
+
+    def answer() -> Response:
+        made = Response(itertools.repeat(bytes(262_144)))
+        made.call_on_close(closed.set)
+        return made
+
+    served.app.add_url_rule("/endless", view_func=answer)
+    return closed
+
+
 def test_a_client_that_does_not_read_its_answer_frees_its_place(serve, monkeypatch):
     monkeypatch.setattr("irs.web.connection.UNREAD", 0.1)
     served = serve()
-    closed = threading.Event()
-
-    def endless() -> Response:
-        answer = Response(itertools.repeat(bytes(262_144)))
-        answer.call_on_close(closed.set)
-        return answer
-
-    served.app.add_url_rule("/endless", view_func=endless)
+    closed = endless(served)
     with served.connect(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n"):
         assert closed.wait(15)
         until(lambda: not served.connections)
@@ -369,14 +375,7 @@ def test_a_client_that_does_not_read_its_answer_frees_its_place(serve, monkeypat
 def test_a_client_that_takes_little_at_a_time_frees_its_place(serve, monkeypatch):
     monkeypatch.setattr("irs.web.connection.UNREAD", 1.0)
     served = serve(body_rate=1_000_000_000)  # what the network holds buys it no time
-    closed = threading.Event()
-
-    def endless() -> Response:
-        answer = Response(itertools.repeat(bytes(262_144)))
-        answer.call_on_close(closed.set)
-        return answer
-
-    served.app.add_url_rule("/endless", view_func=endless)
+    closed = endless(served)
     with served.connect(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n") as sock, \
             contextlib.suppress(ConnectionError):
         deadline = time.monotonic() + 15
