@@ -25,7 +25,9 @@ PINS = {"litserve": ("litserve==0.2.19", "python-multipart==0.0.34"), "bentoml":
         "ray": ("ray[serve]==2.60.0", "python-multipart==0.0.34")}
 #: These they get at our versions.
 SHARED = ("onnxruntime", "numpy", "pillow")
-NAMES = ("irs", *PINS, "original")
+#: Ours, by the engine of its worker.
+OURS = {"irs": "onnxruntime", "irs-openvino": "openvino"}
+NAMES = (*OURS, *PINS, "original")
 #: Seconds that LitServe and Ray Serve collect a batch: Ray's default. LitServe's, 0, polls
 #: without a pause. BentoML's window is adaptive.
 BATCH_WAIT = 0.01
@@ -41,7 +43,9 @@ Fault = Callable[[int], str | None]
 
 def started(name: str, options: argparse.Namespace, directory: Path, fault: Fault) -> Started:
     """The system, answering; raises `RuntimeError` or `subprocess.SubprocessError`."""
-    return _irs(options, directory) if name == "irs" else _other(name, options, directory, fault)
+    if name in OURS:
+        return _irs(options, directory, OURS[name])
+    return _other(name, options, directory, fault)
 
 
 def pins(name: str) -> list[str]:
@@ -64,8 +68,8 @@ def install(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _irs(options: argparse.Namespace, directory: Path) -> Iterator[tuple[int, int | None]]:
-    with Tiers(directory, engine="onnxruntime", engine_threads=options.threads,
+def _irs(options: argparse.Namespace, directory: Path, engine: str) -> Iterator[tuple[int, int | None]]:
+    with Tiers(directory, engine=engine, engine_threads=options.threads,
                max_batch=options.batch) as tiers:
         web = tiers.web()
         tiers.worker()

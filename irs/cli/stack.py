@@ -84,8 +84,8 @@ def version(as_json: bool) -> None:
     import irs
 
     found = {"irs": irs.__version__, "python": platform.python_version()}
-    for package in ("celery", "kombu", "boto3", "obstore", "flask", "onnxruntime", "torch",
-                    "torchvision", "ministack"):
+    for package in ("celery", "kombu", "boto3", "obstore", "flask", "onnxruntime", "openvino",
+                    "torch", "torchvision", "ministack"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

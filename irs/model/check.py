@@ -18,11 +18,11 @@ from irs.settings import Settings
 def run(settings: Settings, photo: bytes | None = None) -> tuple[engines.Engine, Prediction]:
     """The engine, and what it takes ``photo`` for; without one, for an image made here.
 
-    With ``IRS_ENGINE=onnxruntime`` nothing is exported: on a machine that is to work without
-    torch, that would hide what is missing. Raises `ModelError`, and `errors.Refused` for a
-    photo that is none.
+    With ``IRS_ENGINE=onnxruntime`` or ``openvino`` nothing is exported: on a machine that is
+    to work without torch, that would hide what is missing. Raises `ModelError`, and
+    `errors.Refused` for a photo that is none.
     """
-    if settings.engine == "onnxruntime":
+    if settings.engine in ("onnxruntime", "openvino"):
         exported.require(settings)
     engine = engines.load(settings)
     limits = images.Limits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)

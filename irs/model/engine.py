@@ -24,7 +24,7 @@ _log = log.get("model")
 class Engine(Protocol):
     """A loaded model. One thread at a time may call `predict`, unless it is `Overlapping`."""
 
-    #: ``onnxruntime`` or ``torch``
+    #: ``onnxruntime``, ``openvino`` or ``torch``
     name: str
     info: ModelInfo
     #: how an image is cut for this model
@@ -55,14 +55,14 @@ class Overlapping(Protocol):
 def load(settings: Settings, fetch: weights.Fetch | None = None) -> Engine:
     """The engine that ``settings`` ask for, warmed by one image, on a GPU by batches of all sizes.
 
-    ``auto`` is torch on a machine with a CUDA GPU, else onnxruntime. The onnxruntime
-    engine never imports torch into this process: a missing or damaged export is made
-    anew by a child process. ``fetch`` reads weights from S3.
+    ``auto`` is torch on a machine with a CUDA GPU, else onnxruntime. The engines of exported
+    models never import torch into this process: a missing or damaged export is made anew by a
+    child process. ``fetch`` reads weights from S3.
 
     Raises `ModelError`, and `CloudError` from ``fetch``.
     """
     chosen = _choose(settings)
-    engine = _torch(settings, fetch) if chosen == "torch" else _onnxruntime(settings, fetch)
+    engine = {"torch": _torch, "onnxruntime": _onnxruntime, "openvino": _openvino}[chosen](settings, fetch)
     warm(engine, settings.max_batch)
     _log.info("model.loaded", model=engine.info.name, version=engine.info.version, engine=engine.name)
     return engine
@@ -148,8 +148,22 @@ def _onnxruntime(settings: Settings, fetch: weights.Fetch | None) -> Engine:
     from irs.model import engine_onnx
 
     if settings.precision not in ("auto", "float32"):
-        raise ModelError(f"IRS_PRECISION={settings.precision} needs torch, and this worker runs "
-                         "onnxruntime: set IRS_ENGINE=torch, or leave the precision at auto")
+        raise ModelError(f"IRS_PRECISION={settings.precision} needs torch or openvino, and this worker "
+                         "runs onnxruntime: set IRS_ENGINE to one of them, or leave the precision at auto")
+    return engine_onnx.OnnxEngine(_exported(settings, fetch), threads=threads(settings))
+
+
+def _openvino(settings: Settings, fetch: weights.Fetch | None) -> Engine:
+    if importlib.util.find_spec("openvino") is None:
+        raise ModelError("IRS_ENGINE=openvino: it is not installed (pip install 'irs[worker]')")
+    from irs.model import engine_openvino
+
+    return engine_openvino.OpenvinoEngine(_exported(settings, fetch), threads=threads(settings),
+                                          precision=settings.precision)
+
+
+def _exported(settings: Settings, fetch: weights.Fetch | None) -> exported.Exported:
+    """What is in `Settings.model_dir`, or put there now."""
     if weights.in_s3(settings) and not settings.model_sha256:
         # Without a digest only the object itself says which export is the right one.
         settings = weights.local(settings, fetch)
@@ -158,7 +172,7 @@ def _onnxruntime(settings: Settings, fetch: weights.Fetch | None) -> Engine:
         settings = weights.local(settings, fetch)
         export_child.in_subprocess(settings)
         found = exported.require(settings)
-    return engine_onnx.OnnxEngine(found, threads=threads(settings))
+    return found
 
 
 def warm(engine: Engine, max_batch: int) -> None:

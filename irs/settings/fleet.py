@@ -37,8 +37,8 @@ class Model(BaseSettings):
     canary_share: float = Field(0.05, ge=0, le=1, allow_inf_nan=False)
     #: where exported models are kept
     model_dir: Path = Path(".irs/models")
-    engine: Literal["auto", "onnxruntime", "torch"] = "auto"
-    #: what torch's network computes in
+    engine: Literal["auto", "onnxruntime", "openvino", "torch"] = "auto"
+    #: what the network computes in
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     max_batch: int = Field(8, ge=1, le=1024)
     #: threads of the engine; 0: one a core

@@ -332,7 +332,7 @@ def test_precision_that_cannot_be_had_stops_the_start(tmp_path):
     wanted = settings.build({"precision": "bfloat16", "model_dir": tmp_path})
     with pytest.raises(ModelError, match=r"^IRS_PRECISION=bfloat16: the CPU does not compute in it"):
         TorchEngine(wanted, device=Old())
-    with pytest.raises(ModelError, match=r"^IRS_PRECISION=bfloat16 needs torch.*IRS_ENGINE=torch"):
+    with pytest.raises(ModelError, match=r"^IRS_PRECISION=bfloat16 needs torch or openvino.*IRS_ENGINE to"):
         engine.load(wanted.model_copy(update={"engine": "onnxruntime"}))
 
 

@@ -19,13 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "docker" / "locks").glob("*.txt"))
 #: What each extra is for, and what must not come with it.
 ABSENT = {
-    "": {"torch", "onnxruntime", "numpy", "ministack", "pytest"},
-    "worker": {"torch", "torchvision", "onnx"}, "gpu": {"onnxruntime"}, "local": {"torch", "numpy"},
+    "": {"torch", "onnxruntime", "openvino", "numpy", "ministack", "pytest"},
+    "worker": {"torch", "torchvision", "onnx"}, "gpu": {"onnxruntime", "openvino"},
+    "local": {"torch", "numpy"},
     "simulate": {"torch", "onnxruntime"},
 }
 PRESENT = {
     "": {"celery", "flask", "obstore", "boto3", "pillow", "click"},
-    "worker": {"numpy", "onnxruntime"}, "gpu": {"torch", "torchvision", "efficientnet-lite-pytorch"},
+    "worker": {"numpy", "onnxruntime", "openvino"},
+    "gpu": {"torch", "torchvision", "efficientnet-lite-pytorch"},
     "export": {"onnx", "torch", "onnxruntime"}, "local": {"ministack", "hypercorn"},
     "simulate": {"numpy", "matplotlib"}, "dev": {"pytest", "ruff"},
 }

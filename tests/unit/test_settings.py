@@ -140,7 +140,7 @@ def test_refuses_in_one_line_that_names_the_variable(
     ("IRS_SCALER_INTERVAL", "0", "'0' is not a number above 0"),
     ("IRS_BUDGET", "lots", "'lots' is not a number above 0, or off"),
     ("IRS_REMOTE_CONTROL", "perhaps", "'perhaps' is not true or false"),
-    ("IRS_ENGINE", "abacus", "'abacus' is not auto, onnxruntime or torch"),
+    ("IRS_ENGINE", "abacus", "'abacus' is not auto, onnxruntime, openvino or torch"),
     ("IRS_SOURCE_BUCKETS", "photos,s3://more",
      "'s3://more' is not a bucket's name (3 to 63 small letters, digits, dots and dashes)"),
     ("IRS_MODEL_SHA256", "x" * 100, f"'{'x' * 59}… is not a SHA-256 (64 small hex digits)"),
