@@ -50,7 +50,8 @@ def run(tool: Buildah) -> int:
         _until(tier, lambda: _answers(f"http://{HOST}:{web}/readyz"))
         worker = start("worker-cpu")
         _until(worker, lambda: "worker.ready" in worker.output)
-        scaler = start("scaler", IRS_MAX_INSTANCES="1")
+        # What it launches runs the other of the image's two engines.
+        scaler = start("scaler", IRS_MAX_INSTANCES="1", IRS_ENGINE="openvino")
         _until(scaler, lambda: "scaler.leads" in scaler.output)
         _try_workers(web, tier, worker, scaler)
         hosts = start("worker-cpu", "python", "-m", "irs.local.instances")
@@ -85,10 +86,12 @@ def _try_workers(web: int, tier: Container, worker: Container, scaler: Container
 def _try_instances(web: int, hosts: Container) -> None:
     """A label by an instance that the scaler has launched, and that the container has booted."""
     result, seconds = upload(web)
-    if not result["instance"].startswith("i-"):
-        sys.exit(f"classified by {result['instance']}, which is no instance:\n{hosts.output[-3000:]}")
+    engine = result["model"]["engine"]
+    if not result["instance"].startswith("i-") or engine != "openvino":
+        sys.exit(f"classified by {result['instance']}, no instance, or by {engine}, not by openvino:\n"
+                 f"{hosts.output[-3000:]}")
     say(f"{result['result']} after {seconds:.1f} s, by the instance {result['instance']} "
-        "that the scaler has launched")
+        f"that the scaler has launched: {engine}")
 
 
 def upload(port: int) -> tuple[dict[str, Any], float]:
