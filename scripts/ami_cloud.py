@@ -35,11 +35,11 @@ LOGS = "irs-logs"
 class Cloud:
     """An embedded cloud, and what a machine of it is told."""
 
-    def __init__(self, endpoint: str, model: Path, port: int) -> None:
+    def __init__(self, endpoint: str, model: Path, port: int, engine: str) -> None:
         self.settings: Settings = settings_module.build({
             "aws_endpoint_url": endpoint, "aws_access_key_id": "test", "aws_secret_access_key": "test",
             "cluster": "try", "model_dir": model, "max_instances": 1, "reuse": "off", "poll_wait": 2,
-            "engine": "onnxruntime", "host": "127.0.0.1", "port": port, "log_group": "/irs/try",
+            "engine": engine, "host": "127.0.0.1", "port": port, "log_group": "/irs/try",
             "metadata_endpoint": "http://127.0.0.1:9"})
         provision.ensure(self.settings)
         clients.client(self.settings, "logs").create_log_group(logGroupName=self.settings.log_group)

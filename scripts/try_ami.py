@@ -131,6 +131,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="try_ami.py", description="Build the machine image, and try it.")
     parser.add_argument("verb", nargs="?", choices=["build", "boot", "stock"],
                         help="all three where none is named")
+    parser.add_argument("--engine", choices=["onnxruntime", "openvino"], default="onnxruntime",
+                        help="of the workers  [default: %(default)s]")
     parser.add_argument("--store", type=Path, default=Path(tempfile.gettempdir()) / "irs-ami",
                         help="where the stock machine and the image are kept  [default: %(default)s]")
     options = parser.parse_args()
@@ -149,7 +151,7 @@ def main() -> int:
             port = free.getsockname()[1]
         # The strict one has log groups.
         with Emulator(Path(scratch), strict=True) as emulator:
-            cloud = Cloud(emulator.endpoint, graph.parent, port)
+            cloud = Cloud(emulator.endpoint, graph.parent, port, options.engine)
             if options.verb in ("build", None):
                 made = build(cloud, base, image, mounts)
                 say(f"{made['image']}: {made['name']}, {made['model']}")

@@ -50,6 +50,8 @@ class Plan:
     #: a file, or a version that the machine's own pip finds
     release: Wheel | str
     model: Graph
+    #: of the workers, onnxruntime or openvino: the machine tests itself with it, and its fence lets it work
+    engine: str = "onnxruntime"
     #: where progress goes; empty: nowhere
     report: str = ""
     #: after which a builder ends itself; None: it is no builder but a machine that stays
@@ -67,6 +69,7 @@ def plan(told: Plan) -> str:
         "wheel_name": wheel.name, "wheel_url": wheel.url, "wheel_sha256": wheel.sha256,
         "model": told.model.model, "model_name": told.model.name, "model_onnx": told.model.onnx,
         "model_json": told.model.json, "model_sums": told.model.sums.strip(),
+        "engine": told.engine,
         "report_url": told.report, "for_image": "no" if told.minutes is None else "yes",
         "minutes": "" if told.minutes is None else str(told.minutes),
     }

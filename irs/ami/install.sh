@@ -84,6 +84,12 @@ units() {
 	# With its directory, whose group systemd sees to, journald keeps what irs-logs ships from.
 	mkdir -p "$root/etc/systemd/system" "$root/var/log/journal"
 	cp -R "$found/units/." "$root/etc/systemd/system/"
+	# It compiles the model when it starts; all other boards of the fence stay.
+	if [ "$engine" = openvino ]; then
+		mkdir -p "$root/etc/systemd/system/irs-worker.service.d"
+		printf '[Service]\nMemoryDenyWriteExecute=no\n' \
+			>"$root/etc/systemd/system/irs-worker.service.d/openvino.conf"
+	fi
 	[ -z "$root" ] || return 0
 	systemd-tmpfiles --create --prefix=/var/log/journal
 	journalctl --flush
@@ -96,7 +102,7 @@ units() {
 # Of what is installed, and not of what is around: without torch, queue and bucket.
 selftest() {
 	cd "$here"
-	IRS_MODEL_DIR=$irs/models IRS_ENGINE=onnxruntime IRS_MODEL=$model "$irs/bin/irs" model check
+	IRS_MODEL_DIR=$irs/models IRS_ENGINE=$engine IRS_MODEL=$model "$irs/bin/irs" model check
 	"$irs/bin/python" -c 'import irs.ami.boot, irs.scaler.loop, irs.shipping.shipper, irs.web.app, irs.worker.tasks'
 }
 

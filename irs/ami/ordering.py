@@ -89,6 +89,7 @@ def make(settings: Settings, wish: Wish, machine: Machine, say: Callable[[str], 
             subnet=machine.subnet or next(iter(settings.subnet_ids), None),
             groups=machine.groups or settings.security_group_ids, disk=machine.disk,
             user_data=build(Plan(release=release, model=graph, report=address,
+                                 engine=_engine(settings.engine),
                                  # It ends itself after all that waits for it has given up.
                                  minutes=machine.minutes + 30)),
             version=version, model=graph.name, patience=patience)
@@ -109,7 +110,14 @@ def document(settings: Settings, wish: Wish, *, role: str, lines: str) -> str:
     stage = Stage(settings, wish.bucket or settings.output_bucket, f"ami/{settings.cluster}/cloud-init",
                   seconds=WEEK)
     release, _ = stage.release(wish.release, wish.sha256)
-    return build(Plan(release=release, model=stage.model(wish.model), role=role, settings=lines))
+    told = dict(line.split("=", 1) for line in lines.splitlines() if "=" in line)
+    return build(Plan(release=release, model=stage.model(wish.model), role=role, settings=lines,
+                      engine=_engine(told.get("IRS_ENGINE", settings.engine))))
+
+
+def _engine(setting: str) -> str:
+    """What workers of a machine without a GPU run."""
+    return "openvino" if setting == "openvino" else "onnxruntime"
 
 
 def everything(settings: Settings) -> list[Listed]:

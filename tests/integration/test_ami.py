@@ -166,7 +166,8 @@ def test_an_image_is_built_used_and_pruned(settings: Settings, wheel: Path, host
     host(act)
     done = subprocess.run(
         [sys.executable, "-m", "irs", "ami", "build", "--release", str(wheel), "--base", BASE, "--json"],
-        env=environment(settings), cwd=tmp_path, text=True, capture_output=True, timeout=220, check=False)
+        env=environment(settings) | {"IRS_ENGINE": "openvino"}, cwd=tmp_path, text=True,
+        capture_output=True, timeout=220, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     [image] = MachineImages(settings).images()
@@ -181,9 +182,13 @@ def test_an_image_is_built_used_and_pruned(settings: Settings, wheel: Path, host
     # What is on the machine works by itself, and from there.
     log = (root / PLACE.removeprefix("/") / "log").read_text()
     assert "== selftest\n" in log
-    assert f"{image.model.rpartition('-')[0]} (sha256:" in log, "an image was classified"
+    name = image.model.rpartition("-")[0]
+    [classified] = [line for line in log.splitlines() if line.startswith(f"{name} (sha256:")]
+    assert " by openvino: " in classified
     assert "Successfully installed irs" in log
     assert (root / "etc/systemd/system/irs-.service.d/all.conf").exists()
+    own = root / "etc/systemd/system/irs-worker.service.d/openvino.conf"
+    assert own.read_text() == "[Service]\nMemoryDenyWriteExecute=no\n"
     assert (root / "etc/systemd/system/irs-worker.service").read_text() == (
         ROOT / "deploy/systemd/irs-worker.service").read_text()
     where = subprocess.run([root / "opt/irs/bin/python", "-c", "import irs; print(irs.__file__)"],
@@ -452,7 +457,8 @@ def test_the_builder_s_policy_is_enough_and_allows_nothing_that_is_not_called(
 @pytest.mark.parametrize("model_in_s3", [False, True])
 def test_a_stock_image_is_told_all_that_it_needs(
         settings: Settings, tmp_path: Path, model_dir: Path, model_in_s3: bool) -> None:
-    (tmp_path / ".env").write_text("# mine\nIRS_CLUSTER=blue\n")
+    engine = "IRS_ENGINE=openvino\n" if model_in_s3 else ""
+    (tmp_path / ".env").write_text(f"# mine\nIRS_CLUSTER=blue\n{engine}")
     [sums] = model_dir.glob("*.sha256")
     words = ["ami", "cloud-init", "--role", "web", "--settings", str(tmp_path / ".env"),
              "--release", "0.1.0"]
@@ -463,8 +469,9 @@ def test_a_stock_image_is_told_all_that_it_needs(
         words += ["--model", f"s3://{settings.output_bucket}/models/{sums.name}"]
     document = yaml.safe_load(run(settings, *words))
     files = {f["path"]: f["content"] for f in document["write_files"]}
-    assert (files["/etc/irs/role"], files["/etc/irs/settings"]) == ("web\n", "IRS_CLUSTER=blue\n")
+    assert (files["/etc/irs/role"], files["/etc/irs/settings"]) == ("web\n", f"IRS_CLUSTER=blue\n{engine}")
     told = planned(files)
+    assert told["engine"] == ("openvino" if engine else "onnxruntime")
     assert (told["release"], told["for_image"]) == ("0.1.0", "no")
     assert (told["minutes"], told["report_url"]) == ("", "")
     assert (told["model"], told["model_name"]) == ("efficientnet_lite0", sums.stem)
