@@ -55,6 +55,9 @@ def ready():
     """The virtual environment as requirements.txt wants it."""
     if _stamp() == _wanted():
         return
+    if VENV.is_symlink():
+        sys.exit(f"{VENV} is a link to {VENV.resolve()}, which is made of other requirements and not "
+                 "ours to change: remove the link")
     VENV.mkdir(exist_ok=True)
     with (VENV / ".lock").open("w") as lock:
         # `make up` and `make test` started together install once.

@@ -112,6 +112,8 @@ tidy() {
 	cloud-init clean --logs
 	rm -f /etc/ssh/ssh_host_* /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys
 	truncate --size 0 /etc/machine-id
+	# journald writes elsewhere from here on: it would make the directory anew.
+	journalctl --relinquish-var
 	rm -rf /var/log/journal/*
 	rm -f "$here/plan" "$here"/*.whl
 }

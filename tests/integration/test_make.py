@@ -90,6 +90,18 @@ def test_a_python_that_is_too_old_is_told(tree: Path) -> None:
     assert line.startswith("IRS needs Python 3.11 or newer and this is 3.10.4")
 
 
+def test_another_trees_environment_is_left_alone(tree: Path, tmp_path: Path) -> None:
+    (tree / ".venv").rename(tmp_path / "theirs")
+    (tree / ".venv").symlink_to(tmp_path / "theirs")
+    (tree / "requirements.txt").write_text("# others\n")
+    before = sorted(tmp_path.rglob("theirs/*"))
+    done = subprocess.run([sys.executable, "scripts/bootstrap.py"], cwd=tree, capture_output=True,
+                          text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 1
+    assert "is a link to" in done.stderr.splitlines()[-1]
+    assert sorted(tmp_path.rglob("theirs/*")) == before
+
+
 def test_a_changed_requirement_is_noticed(tree: Path) -> None:
     bootstrap = runpy.run_path(str(tree / "scripts" / "bootstrap.py"))
     assert bootstrap["_stamp"]() == bootstrap["_wanted"]()
