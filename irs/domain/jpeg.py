@@ -3,8 +3,8 @@
 A decode's time is libjpeg-turbo's entropy decoder's, and what lies below the square that is
 cut out is a sixteenth of a landscape's rows, a sixth or more of a portrait's. Pillow cannot
 stop early, as libjpeg then calls the file damaged; but a frame header that says a smaller
-height makes it decode so many rows and step over the rest of the coded data, thirty times as
-fast, to the end of the image. Nothing above the last rows of such a picture is changed by it.
+height makes it decode so many rows and step over the rest of the coded data, ten times as fast,
+to the end of the image. Nothing above the last rows of such a picture is changed by it.
 
 Works on images that `irs.domain.images` has opened; opens none itself.
 """
@@ -47,7 +47,7 @@ def load(image: JpegImagePlugin.JpegImageFile, data: bytes, rows: int) -> Image.
 def _top(image: JpegImagePlugin.JpegImageFile, data: bytes, rows: int) -> Image.Image | None:
     """None where that saves little, the file is of another kind, or its decoder complains."""
     scale = image.decoderconfig[0]
-    tall = max(1, *(vertical for _, _, vertical, _ in image.layer))
+    tall = max((vertical for _, _, vertical, _ in image.layer), default=1) or 1
     # Rows that share a sample of colour may be mixed with what is below them; at 1/8, where a
     # block is one pixel, nothing is mixed. An MCU, the unit of coding, has 8 of such groups.
     unit = 8 * tall
@@ -60,7 +60,7 @@ def _top(image: JpegImagePlugin.JpegImageFile, data: bytes, rows: int) -> Image.
     try:
         decoder.setimage(core, (0, 0, image.width, height // scale))
         used, error = decoder.decode(head)
-        if not error:  # the rest as it is: no copy is made
+        if used >= 0:  # the rest as it is: no copy is made
             used, error = decoder.decode(memoryview(data)[used:])
     finally:
         decoder.cleanup()
