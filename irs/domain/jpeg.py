@@ -46,7 +46,7 @@ def load(image: JpegImagePlugin.JpegImageFile, data: bytes, rows: int) -> Image.
 
 def _top(image: JpegImagePlugin.JpegImageFile, data: bytes, rows: int) -> Image.Image | None:
     """None where that saves little, the file is of another kind, or its decoder complains."""
-    scale = image.decoderconfig[0]
+    scale = image.decoderconfig[0] if image.decoderconfig else 1  # of a file without a scan
     tall = max((vertical for _, _, vertical, _ in image.layer), default=1) or 1
     # Rows that share a sample of colour may be mixed with what is below them; at 1/8, where a
     # block is one pixel, nothing is mixed. An MCU, the unit of coding, has 8 of such groups.
