@@ -1,8 +1,8 @@
 """What decoding costs a worker: photographs of two usual sizes, and the largest images taken.
 
-``python bench/decode.py [PHOTO…]`` prints the milliseconds from a JPEG's bytes to the model's
-pixels, the median over the photographs (scikit-image's without any), scaled to each of `SIZES`;
-exit code 1 where that takes longer than it should.
+``python bench/decode.py [PHOTO…]`` prints the milliseconds of processor time from a JPEG's bytes
+to the model's pixels, the median over the photographs (scikit-image's without any), scaled to
+each of `SIZES`; exit code 1 where that takes longer than it should.
 
 With ``--largest`` it prints, for each format, seconds for one decode alone, the slowest of 40
 in 16 threads, the time for all, and how far the process's memory rose above its start. Those
@@ -101,7 +101,7 @@ def largest() -> None:
 
 
 def usual(photos: list[bytes]) -> dict[str, float]:
-    """Milliseconds for a photograph of each of `SIZES`."""
+    """Milliseconds of processor time for a photograph of each of `SIZES`."""
     from PIL import Image
 
     from irs.domain.images import Limits, Preprocess, decode
@@ -113,9 +113,9 @@ def usual(photos: list[bytes]) -> dict[str, float]:
             out = io.BytesIO()
             Image.open(io.BytesIO(photo)).convert("RGB").resize(size).save(out, "JPEG", quality=QUALITY)
             for _ in range(TIMES):
-                began = time.perf_counter()
-                decode(out.getvalue(), Limits(), Preprocess())
-                took.append(1e3 * (time.perf_counter() - began))
+                data, began = out.getvalue(), time.thread_time()
+                decode(data, Limits(), Preprocess())
+                took.append(1e3 * (time.thread_time() - began))
         found[f"{size[0]} x {size[1]}"] = statistics.median(took)
     return found
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from PIL import Image, JpegImagePlugin, TiffTags, features
 
-from irs.domain import containers, footprint, orientation, pillow, rgb
+from irs.domain import containers, footprint, jpeg, orientation, pillow, rgb
 from irs.domain.room import Room
 from irs.errors import OutOfMemory, Refused, TooLarge, Undecodable, UnsupportedFormat
 
@@ -109,7 +109,7 @@ def decode(data: bytes, limits: Limits, preprocess: Preprocess) -> Decoded:
     kind = _kind(data, limits)
     with _refusals(kind, limits), _open(data, kind, limits) as (image, peak), \
             _place(peak, limits), contextlib.closing(image):  # which frees it within its place
-        return _decode(image, kind, preprocess, len(data))
+        return _decode(image, kind, preprocess, data)
 
 
 def _place(peak: int, limits: Limits) -> contextlib.AbstractContextManager[None]:
@@ -121,24 +121,24 @@ def _allowed(limits: Limits) -> int:
     return int(max(_MEMORY_FLOOR, _MEMORY_PER_PIXEL * limits.max_pixels))
 
 
-def _decode(image: Image.Image, kind: str, preprocess: Preprocess, length: int) -> Decoded:
+def _decode(image: Image.Image, kind: str, preprocess: Preprocess, data: bytes) -> Decoded:
     raw = rgb.raw_mode(image)
     if kind == "PNG":  # its EXIF may follow its pixels
         image.load()
     turned = orientation.of(image)
     header = _header(image, turned)
     width, height = orientation.stored_size(image)
-    if isinstance(image, JpegImagePlugin.JpegImageFile):
-        # In one piece: else Pillow gives the decoder 64 kB at a time, and takes the
-        # interpreter's lock back in between.
-        image.decodermaxblock = max(image.decodermaxblock, length)
     # JPEG only: libjpeg scales by 1/2, 1/4 or 1/8 while it decodes.
     if drafted := image.draft(None, (preprocess.resize, preprocess.resize)):
         width, height = drafted[1][2:]
-    frame = _load(image, kind)
     side = min(width, height) * preprocess.crop / preprocess.resize
     left, top = (width - side) / 2, (height - side) / 2
-    crop = rgb.square(frame, raw, (left, top, left + side, top + side), preprocess.crop)
+    box = (left, top, left + side, top + side)
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        frame = jpeg.load(image, data, rgb.rows(image, box, preprocess.crop))
+    else:
+        frame = _load(image, kind)
+    crop = rgb.square(frame, raw, box, preprocess.crop)
     return Decoded(header=header, pixels=orientation.upright(crop, turned).tobytes())
 
 

@@ -34,6 +34,16 @@ def raw_mode(image: Image.Image) -> str:
     return name if isinstance(name, str) else ""
 
 
+def rows(image: Image.Image, box: Box, size: int) -> int:
+    """How many rows from the top `square` looks at; there may be fewer. Told before loading."""
+    factor = _factor(box, size)
+    if _is_plain(image, factor):
+        # The filter reaches one pixel of the square, or of the image if that is larger, around
+        # the middle of its last row.
+        return math.ceil(box[3] + (box[3] - box[1]) / size / 2 + 1.5)
+    return math.ceil(box[3]) + _margin(box, size)
+
+
 def square(image: Image.Image, raw: str, box: Box, size: int) -> Image.Image:
     """``box`` (left, top, right, bottom; pixels) of a loaded image as ``size`` by ``size`` RGB.
 
@@ -41,11 +51,10 @@ def square(image: Image.Image, raw: str, box: Box, size: int) -> Image.Image:
     `raw_mode`. Raises whatever Pillow raises for damaged palettes and the like.
     """
     left, top, right, bottom = box
-    factor = max(1, int((right - left) / (size * _GAP)))
-    if factor == 1 and image.mode == "RGB" and "transparency" not in image.info:
+    factor = _factor(box, size)
+    if _is_plain(image, factor):
         return image.resize((size, size), _FILTER, box=box)
-    # Twice the scale is more than the filter reaches beyond the box.
-    margin = 2 * math.ceil((right - left) / size) + factor
+    margin = _margin(box, size)
     # The core's size: a TIFF that has not been turned reports its size as if it had.
     width, height = image.im.size
     x0, y0 = max(0, math.floor(left) - margin), max(0, math.floor(top) - margin)
@@ -59,6 +68,21 @@ def square(image: Image.Image, raw: str, box: Box, size: int) -> Image.Image:
     reduced = ((left - x0) / factor, (top - y0) / factor,
                (right - x0) / factor, (bottom - y0) / factor)
     return canvas.resize((size, size), _FILTER, box=reduced)
+
+
+def _factor(box: Box, size: int) -> int:
+    """Of the box filter that comes first."""
+    return max(1, int((box[2] - box[0]) / (size * _GAP)))
+
+
+def _is_plain(image: Image.Image, factor: int) -> bool:
+    """Whether one resampling of the image as it is makes the square."""
+    return factor == 1 and image.mode == "RGB" and "transparency" not in image.info
+
+
+def _margin(box: Box, size: int) -> int:
+    """Pixels around the box: twice the scale is more than the filter reaches beyond it."""
+    return 2 * math.ceil((box[2] - box[0]) / size) + _factor(box, size)
 
 
 def _flattener(image: Image.Image, raw: str) -> Flatten:

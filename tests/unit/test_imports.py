@@ -193,7 +193,8 @@ def test_only_the_aws_rooms_talk_to_aws() -> None:
 
 
 #: The parts of the domain that open images; no other sees Pillow.
-IMAGES = {f"irs.domain.{name}" for name in ("images", "footprint", "orientation", "pillow", "rgb", "room")}
+IMAGES = {f"irs.domain.{name}" for name in (
+    "images", "footprint", "jpeg", "orientation", "pillow", "rgb", "room")}
 
 
 def test_the_domain_is_pure() -> None:
