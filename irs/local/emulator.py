@@ -193,12 +193,12 @@ def _configuration(port: int, state: Path, name: str, strict: bool) -> dict[str,
 
 
 async def _serve(fd: int, *, strict: bool) -> None:
-    from hypercorn.asyncio import serve
-    from hypercorn.config import Config
     from ministack import app as ministack
     from ministack.core import persistence
     from ministack.services import ec2 as ministack_ec2
     from ministack.services import sqs as ministack_sqs
+
+    from irs.local import serving
 
     ec2.complete(ministack_ec2)
     amis.complete(ministack_ec2)
@@ -217,15 +217,7 @@ async def _serve(fd: int, *, strict: bool) -> None:
             if name in SAVED}
         await asyncio.to_thread(_write, persistence.save_state, found)
 
-    config = Config()
-    config.bind = [f"fd://{fd}"]
-    # Above the clients' pools' idle times, so that a pooled connection is not closed
-    # under a request.
-    config.keep_alive_timeout = 300
-    # A long poll in flight must not hold the end up for its 20 s.
-    config.graceful_timeout = 1
-    config.loglevel = "WARNING"
-    await serve(Autosave(longpoll.HangUp(ministack.app), save), config)
+    await serving.serve(Autosave(longpoll.HangUp(ministack.app), save), fd)
 
 
 def _write(save_state: Any, found: dict[str, Any]) -> None:

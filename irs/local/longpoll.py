@@ -5,7 +5,8 @@ for its task and once for its result. SQS itself answers at once. `complete` let
 wake the polls that wait; a message that becomes visible by time is still found by the look.
 
 Nor does it notice that a client has hung up: a killed worker's poll would take the next
-message for nobody, and hide it for a whole visibility timeout. `HangUp` ends such a poll.
+message for nobody, and hide it for a whole visibility timeout. `HangUp` ends such a poll, and
+answers those that the emulator's own end cuts short.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ App = Callable[[Message, Any, Any], Awaitable[None]]
 
 #: How a client says which call it makes (AWS's JSON protocol).
 _TARGET = (b"x-amz-target", b"AmazonSQS.ReceiveMessage")
+#: SQS's own answer when it has no time, which clients repeat.
+_UNAVAILABLE = (
+    {"type": "http.response.start", "status": 503,
+     "headers": [(b"content-type", b"application/x-amz-json-1.0")]},
+    {"type": "http.response.body",
+     "body": b'{"__type": "com.amazonaws.sqs#ServiceUnavailable", "message": "The embedded cloud ends."}'},
+)
 
 
 class _Arrivals:
@@ -61,7 +69,10 @@ def complete(sqs: ModuleType) -> None:
 
 
 class HangUp:
-    """ASGI middleware: a ReceiveMessage whose client disconnects is cancelled."""
+    """ASGI middleware: a ReceiveMessage whose client disconnects is cancelled.
+
+    One that the server cancels, because it ends, is answered with 503.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -76,13 +87,19 @@ class HangUp:
             parts.append(await receive())
         call = asyncio.ensure_future(self._app(scope, _replay(parts, receive), send))
         gone = asyncio.ensure_future(receive())
+        ending = False
         try:
             await asyncio.wait({call, gone}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            ending = True
         finally:
             gone.cancel()
             call.cancel()  # nothing to a call that is done
         with contextlib.suppress(asyncio.CancelledError):
             await call
+        if ending and call.cancelled():
+            for message in _UNAVAILABLE:
+                await send(message)
 
 
 def _replay(parts: list[Message], receive: Any) -> Any:

@@ -28,7 +28,7 @@ PRESENT = {
     "": {"celery", "flask", "obstore", "boto3", "pillow", "click"},
     "worker": {"numpy", "onnxruntime", "openvino"},
     "gpu": {"torch", "torchvision", "efficientnet-lite-pytorch"},
-    "export": {"onnx", "torch", "onnxruntime"}, "local": {"ministack", "hypercorn"},
+    "export": {"onnx", "torch", "onnxruntime"}, "local": {"ministack", "uvicorn", "httptools"},
     "simulate": {"numpy", "matplotlib"}, "dev": {"pytest", "ruff"},
 }
 
