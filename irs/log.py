@@ -68,10 +68,22 @@ def _formatter(fmt: str, shared: list[Any]) -> logging.Formatter:
         else [_tame, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0,
                                                    exception_formatter=_indented)]
     )
-    return structlog.stdlib.ProcessorFormatter(
+    return _Formatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
     )
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """structlog's, which makes a second record of each line: a fifth of what ours take."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not hasattr(record, "_logger"):
+            return super().format(record)  # a library's
+        line: Any = dict(record.msg)  # type: ignore[call-overload] - ours, as `wrap_for_formatter` has it
+        for process in self.processors[1:]:  # the first takes off what is not put on here
+            line = process(None, "", line)
+        return str(line)
 
 
 def _quieten(level: str) -> None:

@@ -77,8 +77,7 @@ class Channel(AskingChannel):
         except sqs_exceptions.DoesNotExistQueueException:
             if self._is_task_queue(queue):
                 # Made here it would lack its redrive policy: `irs up` makes it, or the stack.
-                raise errors.NotFound(
-                    f"queue {queue} does not exist: `irs doctor` says how to make it") from None
+                raise self._absent(queue) from None
         return owned.registry(self.settings).create(self.queue(queue)).url
 
     # -- sending -------------------------------------------------------------------------

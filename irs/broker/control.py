@@ -65,9 +65,15 @@ class ControlChannel(SQS.Channel):
 
     def _lost_control(self, exc: errors.CloudError, target: str) -> None:
         """A lost task is its sender's to know of; a worker must not stop for a lost reply."""
+        if isinstance(exc, errors.NotFound) and self._is_task_queue(target):
+            raise self._absent(target) from exc
         if self.hub is None or self._is_task_queue(target):
             raise exc
         _log.warning("broker.control_lost", target=target, why=str(exc))
+
+    @staticmethod
+    def _absent(queue: str) -> errors.NotFound:
+        return errors.NotFound(f"queue {queue} does not exist: `irs doctor` says how to make it")
 
     def exchange_declare(self, exchange: str | None = None, type: str = "direct",
                          **kwargs: Any) -> None:

@@ -66,6 +66,9 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+#: Of every answer but the page's own files, which are the same for all who ask.
+_VARY = ("Accept", "Prefer")
+_ANSWERS = {**_HEADERS, "Cache-Control": "no-store", "Vary": ", ".join(_VARY)}
 #: Seconds; the address of a static file carries the version. One that does not is asked for again
 #: each time (304 as a rule): scripts import each other by their names.
 _STATIC_AGE = 86_400
@@ -154,11 +157,13 @@ def _static_age(name: str | None) -> int:
 def _finish(response: Response) -> Response:
     rule = request.url_rule.rule if request.url_rule else None
     services().metrics.request(rule, request.method, response.status_code)
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.endpoint != "static":
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.vary.update(("Accept", "Prefer"))
+    static = request.endpoint == "static"
+    # All at once: asked for each, werkzeug looks through all that are there, several times.
+    given = {name.lower() for name, _ in response.headers}
+    response.headers.extend([(name, value) for name, value in (_HEADERS if static else _ANSWERS).items()
+                             if name.lower() not in given])
+    if "vary" in given and not static:
+        response.vary.update(_VARY)
     return access.finish(response)
 
 

@@ -63,6 +63,8 @@ class Estimates:
         self._lock = threading.Lock()
         self._done: deque[float] = deque(maxlen=10_000)
         self._samples: deque[_Sample] = deque(maxlen=64)
+        #: the queue's pace, and the look at which it was reckoned
+        self._paced: tuple[_Sample | None, float | None] = (None, None)
         self._sent = 0
         #: results a second of other processes' batches, which the queue holds as well
         self.elsewhere: Callable[[], float] = float
@@ -189,19 +191,28 @@ class Estimates:
         this process's own results, and what left the queue of what this process put there.
         With several web processes both are too small while all of them send, and the second
         is right as soon as they refuse.
+
+        Reckoned once a look at the queue, as every upload's admission asks for it.
         """
         with self._lock:
-            run: list[_Sample] = []
-            for sample in reversed(self._samples):
-                if not sample.visible or (run and run[-1].at - sample.at > GAP):
-                    break
-                run.append(sample)
-                if run[0].at - sample.at >= BACKLOG_MOST:
-                    break
-            if not run or (span := run[0].at - run[-1].at) < BACKLOG:
-                return None
-            last, first = run[0], run[-1]
-            finished = sum(1 for at in self._done if first.at < at <= last.at)
+            last = self._samples[-1] if self._samples else None
+            if last is not self._paced[0]:
+                self._paced = last, self._reckoned()
+            return self._paced[1]
+
+    def _reckoned(self) -> float | None:
+        """The queue's pace up to the last look; under the lock."""
+        run: list[_Sample] = []
+        for sample in reversed(self._samples):
+            if not sample.visible or (run and run[-1].at - sample.at > GAP):
+                break
+            run.append(sample)
+            if run[0].at - sample.at >= BACKLOG_MOST:
+                break
+        if not run or (span := run[0].at - run[-1].at) < BACKLOG:
+            return None
+        last, first = run[0], run[-1]
+        finished = sum(1 for at in self._done if first.at < at <= last.at)
         left = last.sent - first.sent - (last.visible - first.visible)
         return max(finished, left, 0) / span or None
 

@@ -251,6 +251,9 @@ def test_a_missing_task_queue_is_named_and_not_made(world: World) -> None:
     del world.queues[TASKS]
     with pytest.raises(errors.NotFound, match="irs doctor"):
         world.channel().queue_declare(TASKS)
+    channel = world.channel()
+    with pytest.raises(errors.NotFound, match="irs doctor"):  # nor by a sender, who does not declare it
+        channel.basic_publish(channel.prepare_message("[]"), "", TASKS)
 
 
 def test_what_remote_control_needs(world: World) -> None:

@@ -141,6 +141,17 @@ def test_a_short_queue_is_no_reason_to_look_at_the_fleet() -> None:
     assert world.looks == 0
 
 
+def test_the_queues_pace_is_reckoned_once_a_look() -> None:
+    world = World(1000, None)
+    wait = backlog(world)
+    finished, world.estimates._done = world.estimates._done, None  # type: ignore[assignment]
+    assert world.estimates.queue_wait() == wait  # without a look at what was finished
+    world.estimates._done = finished
+    world.clock.now += 1
+    world.estimates._depth.value()
+    assert world.estimates.queue_pace() == pytest.approx(15 / 15, rel=0.1)
+
+
 # -- the journal -----------------------------------------------------------------------------
 def journal(*, age: float = 0, **decision: Any) -> bytes:
     told = {"at": (datetime.now(UTC) - timedelta(seconds=age)).isoformat(), "ready": 0, "booting": [30.0],
