@@ -25,7 +25,7 @@ CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
 #: Seconds, tries together, that a PUT has whose caller cannot wait for the usual 30; and the slowest
 #: link worth waiting for, in bytes a second.
-HASTY = 8.0, 16.0
+HASTY = 7.0, 14.0
 SLOW = 2_000_000
 #: One try and two more: what still fails is a fault for the caller's own loop, which has
 #: a longer patience and a record of it. Standard mode backs off with full jitter.
@@ -113,8 +113,10 @@ def soon(left: float, size: int) -> float | None:
 
     Never less than that the link may be slow: 2 MB/s, in each of two tries. None: the usual ones.
     """
-    fit = (seconds for seconds in HASTY if left < 2 * seconds and 2 * size / SLOW <= seconds - 2)
-    return next(fit, None)
+    if left > 2 * READ_TIMEOUT:
+        return None
+    fit = [seconds for seconds in HASTY if 2 * size / SLOW <= seconds - 2]
+    return max((seconds for seconds in fit if seconds <= left), default=min(fit, default=None))
 
 
 @functools.lru_cache(maxsize=16)

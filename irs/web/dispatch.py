@@ -26,7 +26,7 @@ from irs.web.waiting import Follower, Pending, Waiting
 BEGIN = 10.0
 #: Seconds beyond its wait in which a request is answered whatever stalls, and seconds that it has in
 #: all where its wait is short: a send behind others, and its own.
-BEYOND, LEAST = 8.0, 23.0
+BEYOND, LEAST = 7.0, 23.0
 #: Seconds that a file has where the request's are over: one that followed another to the end.
 LAST = 1.0
 

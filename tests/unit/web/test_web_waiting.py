@@ -307,8 +307,8 @@ def test_the_guide_tells_how_long_a_stall_can_hold_a_request():
     beyond, least = dispatch.BEYOND, dispatch.LEAST
     assert (f"together end {beyond:g} s after the wait, or after {least:g} where the wait is "
             f"shorter than {least - beyond:g}") in told
-    assert [clients.soon(least, size) for size in (14_000_000, 14_000_001)] == [16, None]
-    assert "more than 14 MB" in told
+    assert [clients.soon(least, size) for size in (12_000_000, 12_000_001)] == [14, None]
+    assert "more than 12 MB" in told
 
 
 class _Picture:
@@ -324,7 +324,7 @@ class _Picture:
         """Nothing is held."""
 
 
-@pytest.mark.parametrize(("seconds", "late", "left"), [(20, 15, 13), (20, 0, 28), (60, 15, 53), (5, 4, 19)])
+@pytest.mark.parametrize(("seconds", "late", "left"), [(20, 15, 12), (20, 0, 27), (60, 15, 52), (5, 4, 19)])
 def test_one_time_covers_the_wait_for_another_job_and_the_own_send(make, seconds, late, left):
     """The job that it followed could not be sent ``late`` seconds after it came."""
     clock, had = Clock(), []
