@@ -33,6 +33,7 @@ DISK_FULL = 200_000_000
 DISK_LOW = 1_000_000_000
 _AWS_ITSELF = ("IRS_AWS_ENDPOINT_URL is unset, which means AWS itself; for the embedded cloud start "
                "`irs up` in this directory and ask again")
+_MAY_LOG = "allow logs:CreateLogStream and logs:PutLogEvents on its streams (docs/settings.md)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +105,8 @@ def check_cloud(loaded: Settings) -> Iterator[Check]:
         yield _asked("remote control", lambda: f"SNS answers, topics: {probe.topics(loaded)}",
                      "allow sns:ListTopics (docs/operations.md), or set IRS_REMOTE_CONTROL=false")
     yield _asked("instances", lambda: _fleet(loaded), "allow ec2:DescribeInstances")
+    if loaded.log_group is not None:
+        yield from check_logs(loaded, loaded.log_group)
 
 
 def check_clock(answer: probe.Answer) -> Check:
@@ -163,6 +166,24 @@ def check_dead_letters(loaded: Settings) -> Check:
         return Check(name="dead letters", level="ok", found="none")
     return Check(name="dead letters", level="warn", found=f"{count} in {loaded.dead_letter_queue}",
                  mend="see docs/operations.md, “There are dead letters”")
+
+
+def check_logs(loaded: Settings, group: str) -> Iterator[Check]:
+    """The log group is there, and where logs are shipped by this role it may be written to."""
+    try:
+        parts = probe.streams(loaded, group)
+    except errors.CloudError as exc:
+        mend = ("the stack makes it (docs/deploy.md), or: aws logs create-log-group --log-group-name "
+                f"{group}; or correct IRS_LOG_GROUP" if isinstance(exc, errors.NoGroup) else
+                _MAY_LOG if isinstance(exc, errors.AccessDenied) else
+                "unset IRS_LOG_GROUP where there is no CloudWatch Logs, as in the embedded cloud")
+        yield Check(name=f"log group {group}", level="fail", found=str(exc), mend=mend)
+        return
+    yield Check(name=f"log group {group}", level="ok", found="there")
+    yield Check(name="shipping of logs", level="ok" if parts else "warn",
+                found=f"may be written to by this role, streams {', '.join(f'{part}/…' for part in parts)}"
+                if parts else "may not be written to by this role",
+                mend="" if parts else f"nothing where it only reads them; where it ships them {_MAY_LOG}")
 
 
 def check_model(loaded: Settings) -> Check:

@@ -31,7 +31,8 @@
         │   └── Unreachable      timeout, reset, 5xx, expired credentials being refreshed
         └── Permanent            the same call will fail again
             ├── NotFound
-            │   └── NoBucket     and not only the object in it
+            │   ├── NoBucket     and not only the object in it
+            │   └── NoGroup      of logs, and not only the stream in it
             ├── AlreadyExists
             ├── AccessDenied
             ├── BadReceipt       a receipt handle that has expired
@@ -185,6 +186,10 @@ class Permanent(CloudError):
 
 class NotFound(Permanent):
     """No such bucket, key, queue or instance."""
+
+
+class NoGroup(NotFound):
+    """The log group does not exist, and not only the stream in it."""
 
 
 class NoBucket(NotFound):

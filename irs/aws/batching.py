@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from irs import errors
+from irs.aws import hurry
 
 T = TypeVar("T")
 
 
 class _Slot(Generic[T]):
-    __slots__ = ("done", "error", "item", "leads", "wake", "weight")
+    __slots__ = ("began", "done", "error", "item", "leads", "wake", "weight")
 
     def __init__(self, item: T, weight: int) -> None:
         self.item = item
         self.weight = weight
+        self.began = time.monotonic()
         self.wake = threading.Event()
         self.leads = False
         self.done = False
@@ -36,18 +39,21 @@ class Combiner(Generic[T]):
     raise); an exception from it goes to every item of the batch.
 
     An item whose call has not begun after ``patience`` seconds is given up: behind calls that
-    stall it would wait for the timeouts of all of them, one after the other.
+    stall it would wait for the timeouts of all of them, one after the other. A caller in a
+    hurry (`irs.aws.hurry`) leaves at its end, whatever becomes of the call that its item is in;
+    one that would have to make it, which takes up to ``longest`` seconds, has it made beside.
     """
 
     def __init__(self, flush: Callable[[Sequence[T]], Sequence[BaseException | None]], *,
                  max_items: int, max_weight: int, parallel: int = 2, linger: float = 0.0,
-                 patience: float = threading.TIMEOUT_MAX,
+                 patience: float = threading.TIMEOUT_MAX, longest: float = 0.0,
                  crowded: Callable[[], bool] = lambda: False) -> None:
         self._flush = flush
         self._max_items = max_items
         self._max_weight = max_weight
         self._linger = linger
         self._patience = patience
+        self._longest = longest
         self._crowded = crowded
         self._free = parallel
         self._lock = threading.Condition()
@@ -58,8 +64,10 @@ class Combiner(Generic[T]):
     def submit(self, item: T, weight: int = 1) -> None:
         """Return when ``item``'s batch has been flushed; raise the item's own error.
 
-        Raises `errors.Unreachable` where its turn has not come within ``patience``.
+        Raises `errors.Unreachable` where its turn has not come within ``patience``, and where
+        the caller's time is over: the call that it is in may work all the same.
         """
+        end = time.monotonic() + hurry.left()
         slot = _Slot(item, weight)
         with self._lock:
             self._pending.append(slot)
@@ -72,12 +80,12 @@ class Combiner(Generic[T]):
             while not slot.done:
                 if not slot.leads:
                     # Woken with the outcome, or to take over the lead.
-                    if not slot.wake.wait(patience):
-                        self._give_up(slot)
+                    if not slot.wake.wait(min(patience, max(0.0, end - time.monotonic()))):
+                        self._give_up(slot, end)
                         patience = threading.TIMEOUT_MAX  # it is in a call
                     slot.wake.clear()
                 elif batch := self._take(slot):
-                    self._run(batch)
+                    self._make(slot, batch, end)
                 else:
                     # Its own item is in another leader's batch.
                     self._pass_lead(slot)
@@ -93,12 +101,17 @@ class Combiner(Generic[T]):
         if self._crowded():
             self._gatherer = slot
 
-    def _give_up(self, slot: _Slot[T]) -> None:
-        """Raise unless its call has begun, or is its own to begin."""
+    def _give_up(self, slot: _Slot[T], end: float = threading.TIMEOUT_MAX) -> None:
+        """Raise unless its call has begun and there is time, or is its own to begin."""
         with self._lock:
-            if slot in self._pending and not slot.leads:
+            if slot.leads or slot.done:
+                return
+            if slot in self._pending:
                 self._pending.remove(slot)
-                raise errors.Unreachable(f"waited {self._patience:g} s behind calls that do not end")
+                waited = time.monotonic() - slot.began
+                raise errors.Unreachable(f"waited {waited:.0f} s behind calls that do not end")
+        if time.monotonic() >= end:
+            raise errors.Unreachable("the call has not ended in the time that there was for it")
 
     def _leave(self, slot: _Slot[T]) -> None:
         with self._lock:
@@ -141,6 +154,25 @@ class Combiner(Generic[T]):
                 self._appoint(heir)
                 heir.wake.set()
         return batch
+
+    def _make(self, slot: _Slot[T], batch: list[_Slot[T]], end: float) -> None:
+        """The call, in this thread where there is time for it to stall."""
+        if end - time.monotonic() >= self._longest:
+            self._run(batch)
+            return
+        lead: _Slot[T] = _Slot(slot.item, 0)
+        lead.leads = True
+
+        def run() -> None:
+            self._run(batch)
+            self._pass_lead(lead)
+
+        slot.leads = False  # it is the other thread's
+        try:
+            threading.Thread(target=run, name="batch", daemon=True).start()
+        except RuntimeError:  # no thread to be had
+            slot.leads = True
+            self._run(batch)
 
     def _run(self, batch: list[_Slot[T]]) -> None:
         try:

@@ -23,6 +23,10 @@ from irs.settings import Settings
 CONNECT_TIMEOUT = 5.0
 #: The slowest ordinary control call (RunInstances) answers within a few seconds.
 READ_TIMEOUT = 15.0
+#: Seconds, tries together, that a PUT has whose caller cannot wait for the usual 30; and the slowest
+#: link worth waiting for, in bytes a second.
+HASTY = 7.0, 14.0
+SLOW = 2_000_000
 #: One try and two more: what still fails is a fault for the caller's own loop, which has
 #: a longer patience and a record of it. Standard mode backs off with full jitter.
 ATTEMPTS = 3
@@ -104,10 +108,26 @@ def signer(settings: Settings) -> Any:
         )
 
 
-@functools.lru_cache(maxsize=8)
-def store(settings: Settings, bucket: str) -> S3Store:
-    """An obstore S3 store: a tenth of boto3's CPU a call, for the hot path."""
+def soon(left: float, size: int) -> float | None:
+    """The most seconds, tries together, for a PUT of ``size`` bytes where ``left`` are there for it.
+
+    Never less than that the link may be slow: 2 MB/s, in each of two tries. None: the usual ones.
+    """
+    if left > 2 * READ_TIMEOUT:
+        return None
+    fit = [seconds for seconds in HASTY if 2 * size / SLOW <= seconds - 2]
+    return max((seconds for seconds in fit if seconds <= left), default=min(fit, default=None))
+
+
+@functools.lru_cache(maxsize=16)
+def store(settings: Settings, bucket: str, seconds: float | None = None) -> S3Store:
+    """An obstore S3 store: a tenth of boto3's CPU a call, for the hot path.
+
+    ``seconds`` is the most that a call may take, all its tries together; None: some 30.
+    """
     endpoint = settings.aws_endpoint_url
+    # A try may begin up to the half of it, and take as long.
+    a_try = READ_TIMEOUT if seconds is None else seconds / 2
     options: dict[str, Any] = {
         "region": settings.region,
         # Not with a dot in it: S3's certificate is for one name below its own.
@@ -116,15 +136,15 @@ def store(settings: Settings, bucket: str) -> S3Store:
             "allow_http": bool(endpoint and endpoint.startswith("http://")),
             "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT),
             # A whole request: 20 MB at 2 MB/s, the slowest link worth waiting for.
-            "timeout": timedelta(seconds=READ_TIMEOUT),
+            "timeout": timedelta(seconds=a_try),
             "pool_max_idle_per_host": str(POOL),
         },
         "retry_config": {
             "max_retries": ATTEMPTS - 1,
-            "retry_timeout": timedelta(seconds=2 * READ_TIMEOUT),
+            "retry_timeout": timedelta(seconds=2 * READ_TIMEOUT if seconds is None else a_try),
             "backoff": {
                 "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=2),
+                "max_backoff": timedelta(seconds=2 if seconds is None else 0.5),
                 "base": 2,
             },
         },

@@ -92,10 +92,13 @@ def classify(code: str, status: int = 0, message: str = "") -> type[errors.Cloud
     """The class for an AWS error code, or for its HTTP status where the code is unknown.
 
     ``message`` tells apart what AWS gives one code: SQS says InvalidParameterValue both
-    for a parameter that is wrong and for a receipt handle that has expired.
+    for a parameter that is wrong and for a receipt handle that has expired, CloudWatch Logs
+    ResourceNotFoundException both for a stream and for its group.
     """
     if code == "InvalidParameterValue" and "ReceiptHandle" in message:
         return errors.BadReceipt
+    if code == "ResourceNotFoundException" and "log group does not exist" in message:
+        return errors.NoGroup
     for codes, kind in _TABLE:
         if code in codes:
             return kind

@@ -31,6 +31,12 @@ class Group:
         self.name = name
         self._logs = clients.client(settings, "logs")
 
+    def ask(self) -> None:
+        """Return where it is there and may be read."""
+        with translated(f"CloudWatch Logs group {self.name}"):
+            self._logs.filter_log_events(logGroupName=self.name, limit=1,
+                                         startTime=int(datetime.now(UTC).timestamp() * 1000))
+
     def events(self, since: datetime, *, containing: str | None = None,
                streams: str = "") -> Iterator[Event]:
         """Events of all streams from ``since`` on, about in the order of time, a page at a time.

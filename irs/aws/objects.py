@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 import obstore
 
 from irs import errors, tracing
-from irs.aws import calls, clients
+from irs.aws import calls, clients, hurry
 from irs.aws.faults import translated
 from irs.settings import Settings
 
@@ -37,6 +37,7 @@ class Objects:
 
     def __init__(self, settings: Settings, bucket: str) -> None:
         self.bucket = bucket
+        self._settings = settings
         self._store = clients.store(settings, bucket)
 
     @contextlib.contextmanager
@@ -53,13 +54,16 @@ class Objects:
         ``create`` refuses to overwrite (``If-None-Match: *``) and ``replaces`` to overwrite
         anything but the object of that ETag (``If-Match``), with `errors.AlreadyExists`.
         Where an answer was lost the refusal may be that of one's own write.
-        ``metadata`` values are percent-encoded: headers carry ASCII only.
+        ``metadata`` values are percent-encoded: headers carry ASCII only. A caller in a hurry
+        (`irs.aws.hurry`) hears sooner that it has not worked; as with every lost answer, it may have.
         """
         attributes = {"Content-Type": content_type}
         attributes.update({k: quote(v, safe=" ()") for k, v in (metadata or {}).items()})
         mode: Any = "create" if create else {"e_tag": replaces} if replaces else "overwrite"
+        soon = clients.soon(hurry.left(), len(data))
+        store = self._store if soon is None else clients.store(self._settings, self.bucket, soon)
         with self._called("PutObject", "PUT to"):
-            answer = obstore.put(self._store, key, data, attributes=attributes,
+            answer = obstore.put(store, key, data, attributes=attributes,
                                  mode=mode, **_ONE_PUT)
         return answer["e_tag"] or ""
 

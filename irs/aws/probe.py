@@ -6,16 +6,20 @@ import contextlib
 import time
 import urllib.error
 import urllib.request
+import uuid
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from irs import errors
 from irs.aws import clients
 from irs.aws.faults import translated
+from irs.aws.logs import Group, Stream
 from irs.settings import Settings
 
 #: Seconds; the answer is a few bytes.
 TIMEOUT = 5.0
+#: What the names of a log group's streams begin with: each part's role has its own.
+PARTS = ("web", "scaler", "workers")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +68,32 @@ def topics(settings: Settings) -> int:
     sns = clients.client(settings, "sns")
     with translated("SNS ListTopics"):
         return len(sns.list_topics()["Topics"])
+
+
+def streams(settings: Settings, group: str) -> tuple[str, ...]:
+    """Which parts' streams of a log group (``web/`` and so on) these credentials may write to.
+
+    Asked by writing to streams that are not there, so that nothing is written. Raises
+    `irs.errors.NoGroup` and other `irs.errors.CloudError`; where none may be written to, and
+    reading the group is denied as well, `irs.errors.AccessDenied`.
+    """
+    may = tuple(part for part in PARTS if _may_write(settings, group, part))
+    if not may:
+        Group(settings, group).ask()
+    return may
+
+
+def _may_write(settings: Settings, group: str, part: str) -> bool:
+    nowhere = Stream(settings, group, f"{part}/asked-{uuid.uuid4()}")
+    try:
+        nowhere.put([(int(time.time() * 1000), "irs doctor")])
+    except errors.NoGroup:
+        raise
+    except errors.AccessDenied:
+        return False
+    except errors.NotFound:
+        return True
+    return True
 
 
 def readable(settings: Settings, bucket: str) -> None:

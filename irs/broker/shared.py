@@ -15,6 +15,8 @@ LINGER = 0.25
 #: Seconds that a task waits behind sends that do not end, before its client is told so: with its
 #: own send after that (`irs.aws.queues.SEND_TIMEOUT`) less than the shortest wait that is of use.
 PATIENCE = 8.0
+#: Seconds that such a send takes at most, with its tries and their pauses.
+LONGEST = 15.0
 #: So many clients that wait for results are a crowd: several batches of the engine's.
 CROWD = 30
 
@@ -29,7 +31,7 @@ def queue(settings: Settings, name: str) -> Queue:
 def sender(target: Queue) -> Combiner[tuple[str, int]]:
     """Concurrent publishers to one queue share SendMessageBatch calls."""
     return Combiner(target.send_batch, max_items=BATCH, max_weight=MAX_BYTES,
-                    linger=LINGER, patience=PATIENCE,
+                    linger=LINGER, patience=PATIENCE, longest=LONGEST,
                     crowded=lambda: _waiting() >= CROWD)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,10 @@ class Named(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None,
                 ctx: click.Context | None) -> Meant:
         """The name, and the weights where others than its own are meant."""
+        from irs.settings import kinds
+
         name, equals, source = value.partition("=")
-        if not name or (equals and not source):
+        if not re.fullmatch(kinds.MODEL, name) or (equals and not source):
             self.fail(f"{value!r} is no model such as resnet50 or resnet50=s3://bucket/resnet50.pth")
         return name, source or None
 
@@ -73,7 +76,11 @@ def compare(first: Meant, second: Meant, *, count: int, paths: tuple[Path, ...],
         raise SettingsError(f"both are {chosen[0].model}: name two models, or set IRS_CANARY_MODEL")
     from irs.model import compare as comparing
 
-    engines = engine.load(chosen[0], fetch), engine.load(chosen[1], fetch)
+    loading = []
+    for place, named, wanted in zip(("FIRST", "SECOND"), (first, second), chosen, strict=True):
+        with engine.named(_words(place, *named)):
+            loading.append(engine.load(wanted, fetch))
+    engines = loading[0], loading[1]
     limits = images.Limits(max_bytes=loaded.max_image_bytes, max_pixels=loaded.max_image_pixels)
     files = _named(paths, count) if paths else _stored(Objects(loaded, loaded.input_bucket), limits, count)
     outcome = comparing.run(engines, files, limits)
@@ -95,6 +102,15 @@ def _meant(loaded: Settings, name: str, source: str | None) -> Settings:
             raise SettingsError("there is no canary: set IRS_CANARY_MODEL, or name two models")
         return loaded.for_canary()
     return loaded.model_copy(update={"model": name, "model_weights": source, "model_sha256": None})
+
+
+def _words(place: str, name: str, source: str | None) -> Mapping[str, str]:
+    """What an error calls the model that was named, by the settings of the fleet's."""
+    from irs.model import engine
+
+    if name in ("fleet", "canary") and source is None:
+        return engine.CANARY if name == "canary" else {}
+    return {"IRS_MODEL": place, "IRS_MODEL_WEIGHTS": place}
 
 
 def _named(paths: tuple[Path, ...], count: int) -> Iterator[tuple[str, bytes]]:

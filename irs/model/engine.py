@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +19,10 @@ from irs.domain.jobs import ModelInfo, Prediction
 from irs.errors import ModelError
 from irs.model import export_child, exported, weights
 from irs.settings import Settings
+
+#: What the canary's settings are called, by those of the fleet's model.
+CANARY = {"IRS_MODEL": "IRS_CANARY_MODEL", "IRS_MODEL_WEIGHTS": "IRS_CANARY_WEIGHTS",
+          "IRS_MODEL_SHA256": "IRS_CANARY_SHA256"}
 
 _log = log.get("model")
 
@@ -66,6 +72,16 @@ def load(settings: Settings, fetch: weights.Fetch | None = None) -> Engine:
     warm(engine, settings.max_batch)
     _log.info("model.loaded", model=engine.info.name, version=engine.info.version, engine=engine.name)
     return engine
+
+
+@contextlib.contextmanager
+def named(by: Mapping[str, str]) -> Iterator[None]:
+    """A `ModelError` within it names what ``by`` has in place of a setting of the fleet's model."""
+    try:
+        yield
+    except ModelError as exc:
+        said = re.sub(r"\bIRS_MODEL\w*", lambda found: by.get(found[0], found[0]), str(exc))
+        raise type(exc)(said) from exc
 
 
 def top_k(probabilities: np.ndarray[Any, Any], labels: Sequence[str],

@@ -70,27 +70,35 @@ def export(settings: Settings, fetch: weights.Fetch | None = None) -> Path:
 def _locked(settings: Settings) -> Iterator[None]:
     """One exporter of this model on this machine; the lock goes when its process does."""
     path = settings.model_dir / f"{settings.model}.lock"
+    deadline = time.monotonic() + DEADLINE
+    # Not one blocking call: that could not be given a deadline.
+    while (held := _try_lock(path)) is None:
+        if time.monotonic() > deadline:
+            raise ModelError(f"another process has held {path} for {DEADLINE:.0f} s")
+        time.sleep(0.1)
+    with held:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _try_lock(path: Path) -> IO[bytes] | None:
+    """The lock, or None while another has it; raises `ModelError` where it cannot be made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("wb")
     except OSError as exc:
         raise ModelError(f"IRS_MODEL_DIR: cannot write in {path.parent}: {exc.strerror}") from exc
-    deadline = time.monotonic() + DEADLINE
-    with handle:
-        # Not one blocking call: that could not be given a deadline.
-        while not _try_lock(handle):
-            if time.monotonic() > deadline:
-                raise ModelError(f"another process has held {path} for {DEADLINE:.0f} s")
-            time.sleep(0.1)
-        yield
-
-
-def _try_lock(handle: IO[bytes]) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        # Its last holder took it away, perhaps between our open and our lock: then it locks nobody out.
+        if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    handle.close()
+    return None
 
 
 def _example(spec: registry.ModelSpec, images: int) -> torch.Tensor:

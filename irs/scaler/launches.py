@@ -50,6 +50,8 @@ class Launches:
         self.pools = Pools(settings)
         #: launches that may have happened
         self.intents = list(intents)
+        # The tokens of those whose call may have worked: only a repeat of it tells.
+        self._unsure = {intent.token for intent in self.intents}
 
     def intend(self, count: int, tick: int, now: datetime, *, spare: bool = False) -> None:
         """So many launches are meant, ``spare`` ones for the warm pool; fewer where no pool has any."""
@@ -74,11 +76,13 @@ class Launches:
         """Forget what is described (by name), and, if ``sure``, what nothing came of for long."""
         self.intents = [i for i in self.intents if i.name not in described
                         and not (sure and now - i.since > INTENT_LIFE)]
+        self._unsure &= {i.token for i in self.intents}
 
     def call(self, now: datetime) -> list[str]:
         """Call every intent once, and those whose pool had nothing again elsewhere.
 
-        Returns the ids of those that were launched for the warm pool.
+        A pool that has refused one is asked for no other: those go elsewhere uncalled, but
+        for what may be there already. Returns the ids of those that were launched for the warm pool.
         """
         self._for_pool = []
         self._call_all(now)
@@ -92,11 +96,16 @@ class Launches:
                 if not self._held():
                     _log.warning("scaler.lease_ran_out", intents=len(self.intents))
                     return
+                if intent.token not in self._unsure and self.pools.rests((intent.type, intent.subnet), now):
+                    elsewhere.append(intent)
+                    continue
+                self._unsure.add(intent.token)
                 outcome = self._call(intent, now)
                 self._tally[outcome] += 1
                 if outcome == "unanswered":
                     return  # throttled, or no EC2 for the moment: the rest waits as well
                 if outcome == "exhausted":
+                    self._unsure.discard(intent.token)
                     elsewhere.append(intent)
             todo = [new for slot, old in enumerate(elsewhere) if (new := self._move(old, now, slot))]
             if todo:
@@ -137,7 +146,8 @@ class Launches:
                        retry_in=self.pools.exhausted(pool, now))
             return "failed"
         self.intents.remove(intent)
-        self.pools.served(pool)
+        if not self.pools.rests(pool, now):  # else a repeat, which tells nothing of what EC2 has now
+            self.pools.served(pool)
         if not instance.active:
             # A repeated token names an instance that has ended since; its name is free.
             _log.info("scaler.launch_ended", instance=instance.id, state=instance.state)

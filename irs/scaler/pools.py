@@ -32,14 +32,18 @@ class Pools:
         turn = slot % len(self.subnets)
         for type in self.types:
             for subnet in (*self.subnets[turn:], *self.subnets[:turn]):
-                if self._closed_until.get((type, subnet), now) <= now:
+                if not self.rests((type, subnet), now):
                     return (type, subnet)
         return None
 
+    def rests(self, pool: Pool, now: datetime) -> bool:
+        """Whether it has refused lately, and is left alone."""
+        return self._closed_until.get(pool, now) > now
+
     def exhausted(self, pool: Pool, now: datetime) -> float:
         """EC2 had none, or refused: the seconds for which the pool is left alone."""
-        if self._closed_until.get(pool, now) > now:
-            return 0.0  # known already; several launches of one tick met it
+        if self.rests(pool, now):
+            return 0.0  # known already; a launch that may have happened was called all the same
         seconds = self._backoff.get(pool, BACKOFF_FIRST)
         self._closed_until[pool] = now + timedelta(seconds=seconds)
         self._backoff[pool] = min(2 * seconds, BACKOFF_MOST)

@@ -17,8 +17,10 @@ Bucket = Annotated[str, Field(
 Queue = Annotated[str, Field(
     pattern=_QUEUE, description="a queue's name (1 to 64 letters, digits, dashes and underscores)")]
 
+#: It is part of files' names.
+MODEL = r"^[a-z0-9_]{1,64}$"
 ModelName = Annotated[str, Field(
-    pattern=r"^[a-z0-9_]{1,64}$", description="a model's name (small letters, digits and underscores)")]
+    pattern=MODEL, description="a model's name (small letters, digits and underscores)")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="a SHA-256 (64 small hex digits)")]
 
 

@@ -106,7 +106,8 @@ class Acceptor(TcpWSGIServer):
         """Keep a new connection within the bounds: its address's own, and everybody's."""
         staying = [other for other in self.active_channels.values() if not other.leaving]
         most = self._settings.max_client_connections
-        if most is not None and sum(other.addr[0] == channel.addr[0] for other in staying) > most:
+        own = [other for other in staying if other.addr[0] == channel.addr[0]]
+        if most is not None and len(own) > most and not self._make_room(own):
             self.ended("client_limit")
             channel.turn_away(errors.TooMany(
                 "more connections than one client may have", retry_after=1))
@@ -114,6 +115,14 @@ class Acceptor(TcpWSGIServer):
             self._evict([other for other in staying if other.evictable])
         if len(self.active_channels) - len(staying) > LEAVING:
             next(other for other in self.active_channels.values() if other.leaving).handle_close()
+
+    def _make_room(self, own: list[Channel]) -> bool:
+        """Hang up on the client's connection that is idle for longest; False where none is."""
+        idle = min(filter(_is_idle, own), key=lambda channel: channel.last_activity, default=None)
+        if idle is not None:
+            self.ended("client_idle")
+            idle.handle_close()
+        return idle is not None
 
     def _evict(self, idle: list[Channel]) -> None:
         """End the connection that is missed least: of the address with most, the oldest."""
@@ -181,3 +190,14 @@ class Acceptor(TcpWSGIServer):
         except Exception:  # one connection's trouble must not end the loop of all
             _log.exception("web.bug", path=None)
             channel.handle_close()
+
+
+def _is_idle(channel: Channel) -> bool:
+    """Whether it has had an answer, and nothing has come since: nobody misses it."""
+    if not channel.served or channel.request is not None or not channel.evictable:
+        return False
+    try:
+        # The next request may be there, and its turn to be read not yet.
+        return not channel.socket.recv(1, socket.MSG_PEEK)
+    except OSError:  # nothing to read, or it is gone
+        return True

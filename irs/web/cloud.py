@@ -30,7 +30,7 @@ from irs.settings import Settings
 from irs.web.ports import Announcements, ObjectStore, Results, Sign
 from irs.web.reuse import Reuse
 from irs.web.sources import Bucket
-from irs.web.stores import Stores
+from irs.web.stores import Made, Stores
 
 #: Seconds for which a failed start of the listener answers for those who come next:
 #: without it each of a hundred waiting requests would try, and stall, in turn.
@@ -66,7 +66,6 @@ class Cloud(Stores):
         self._listener = self._given_listener
         self._upkeep: Upkeep | None = None
         self._callbacks = self._given_callbacks
-        self._reuse: Reuse | None = None
         self._started = False
         self._failed: tuple[float, errors.CloudError] | None = None
 
@@ -75,16 +74,12 @@ class Cloud(Stores):
         """Whether no port was given."""
         return self._real and self._given_listener is None
 
-    @property
+    @Made
     def reuse(self) -> Reuse:
         """What was answered of late."""
-        self._mine()
-        with self._lock:
-            if self._reuse is None:
-                settings = self._settings
-                index = functools.cache(lambda: Objects(settings, settings.output_bucket))
-                self._reuse = Reuse(settings.reuse, index, self.pool.submit)
-            return self._reuse
+        settings = self._settings
+        index = functools.cache(lambda: Objects(settings, settings.output_bucket))
+        return Reuse(settings.reuse, index, self.pool.submit)
 
     @property
     def listener(self) -> Announcements:
@@ -220,6 +215,6 @@ class Cloud(Stores):
             self.end_calls()
             if self._started and self._listener is not None:
                 self._listener.close()
-            if self._pool is not None:
-                self._pool.shutdown(cancel_futures=True)
+            if (pool := self._made.get("pool")) is not None:
+                pool.shutdown(cancel_futures=True)
             self._forget()

@@ -94,7 +94,8 @@ class Channel(HTTPChannel):
         self._taken = self._made
         #: when there was last nothing to take, and the bytes taken since
         self._behind, self._had = self._made, 0
-        self._served = False
+        #: it has had a request
+        self.served = False
         super().__init__(*args, **kwargs)
 
     def parser_class(self, adj: Adjustments) -> Request:
@@ -230,14 +231,14 @@ class Channel(HTTPChannel):
         """Greater for a connection that is rather kept: of those that may still bring a first
         request the newest, before those that have brought one.
         """
-        if self._served:
+        if self.served:
             return self.request is not None, self.request.began if self.request else self._made
         return True, self._made
 
     def turn_away(self, why: errors.IRSError) -> None:
         """End a connection on which no request waits for its answer, and say why."""
         self.leaving = True
-        if self.request is None and self._served:
+        if self.request is None and self.served:
             self.handle_close()  # between two requests nobody listens
             return
         self.request = self.request or Request(self.adj, self.server.bodies)
@@ -245,5 +246,5 @@ class Channel(HTTPChannel):
 
     def service(self) -> None:
         """waitress's: answer the first request, in this thread."""
-        self._served = True
+        self.served = True
         super().service()

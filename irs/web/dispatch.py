@@ -8,6 +8,7 @@ from typing import Any
 
 from irs import tracing
 from irs.audit import uploads
+from irs.aws import hurry
 from irs.domain.jobs import Failure, Job
 from irs.settings import Settings
 from irs.web import access
@@ -23,6 +24,11 @@ from irs.web.waiting import Follower, Pending, Waiting
 #: Seconds after which, with half of the wait over, no further file of a request is begun: the
 #: threads for them are few, and where S3 or SQS stalls each file takes as long as its timeouts.
 BEGIN = 10.0
+#: Seconds beyond its wait in which a request is answered whatever stalls, and seconds that it has in
+#: all where its wait is short: a send behind others, and its own.
+BEYOND, LEAST = 7.0, 23.0
+#: Seconds that a file has where the request's are over: one that followed another to the end.
+LAST = 1.0
 
 
 class Dispatcher:
@@ -38,21 +44,22 @@ class Dispatcher:
 
     def classify(self, files: Sequence[Image], seconds: float, gone: Callable[[], bool], *,
                  client: str | None = None, keyed: Keyed | None = None) -> list[Outcome]:
-        """One outcome a file, in order, after at most ``seconds``, or as long as it takes to send them.
+        """One outcome a file, in order, after at most ``seconds``, or `BEYOND` more where storing stalls.
 
         ``gone`` says whether the client has left, ``client`` whose answers may be given
         again (None: nobody's); ``keyed`` is the idempotency key of a request with one file.
         What goes wrong with one file is its own outcome; nothing is raised for it.
         """
         began = self._waiting.now()
+        end = began + max(seconds + BEYOND, LEAST)
         ask = functools.partial(self._cloud.reuse.claim, client=client, follow=seconds > 0)
         submitted = self._each(functools.partial(
-            self._submit, by=began + max(BEGIN, seconds / 2), ask=ask, keyed=keyed), files)
+            self._submit, by=began + max(BEGIN, seconds / 2), end=end, ask=ask, keyed=keyed), files)
         try:
             self._waiting.until(_pending(submitted), began + seconds - self._waiting.now(), gone)
             if any(isinstance(item, Follower) for item in submitted):
                 submitted = self._each(functools.partial(
-                    self._settle, keyed, self._waiting.now() + BEGIN), files, submitted)
+                    self._settle, keyed, min(self._waiting.now() + BEGIN, end), end), files, submitted)
                 self._waiting.until(_pending(submitted), began + seconds - self._waiting.now(), gone)
         finally:
             for job in _pending(submitted):
@@ -102,14 +109,16 @@ class Dispatcher:
             return [act(*(column[0] for column in columns))]
         return list(self._cloud.pool.map(tracing.carrying(act), *columns))
 
-    def _submit(self, image: Image, *, by: float, ask: Ask, keyed: Keyed | None,
+    def _submit(self, image: Image, *, by: float, end: float, ask: Ask, keyed: Keyed | None,
                 job: Job | None = None) -> Pending | Outcome:
-        """Submit it, unless its turn has come too late."""
-        if self._waiting.now() > by:
+        """Submit it before ``end``, unless its turn has come after ``by``."""
+        now = self._waiting.now()
+        if now > by:
             return Outcome(image=image.name, error=NOT_TAKEN)
-        return self._submitter.submit(image, ask=ask, keyed=keyed, job=job)
+        with hurry.within(max(LAST, end - now)):
+            return self._submitter.submit(image, ask=ask, keyed=keyed, job=job)
 
-    def _settle(self, keyed: Keyed | None, by: float, image: Image,
+    def _settle(self, keyed: Keyed | None, by: float, end: float, image: Image,
                 item: Pending | Outcome) -> Pending | Outcome:
         """Answer a follower with what it waited for, or send it as any other job."""
         if not isinstance(item, Follower):
@@ -119,7 +128,7 @@ class Dispatcher:
         def ask(job: Job, data: bytes, *, alone: bool) -> Claim:
             return self._cloud.reuse.settle(job, data, item.result)
 
-        return self._submit(image, by=by, ask=ask, keyed=keyed, job=item.job)
+        return self._submit(image, by=by, end=end, ask=ask, keyed=keyed, job=item.job)
 
     def _outcome(self, name: str, item: Pending | Outcome) -> Outcome:
         if isinstance(item, Outcome):

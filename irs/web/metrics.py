@@ -25,7 +25,7 @@ BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 #: What may become of a file, or of the request that brought it: `irs.web.outcomes.Outcome.kind`.
 KINDS = ("done", "failed", "cancelled", "queued", "refused", "unavailable", "lost")
 #: Why the server ends a connection.
-ENDS = ("late", "incomplete", "evicted", "client_limit", "shed", "unread")
+ENDS = ("late", "incomplete", "evicted", "client_limit", "client_idle", "shed", "unread")
 #: Methods that a label may carry; a client may send any token.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 

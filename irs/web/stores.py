@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
 
 from irs.audit.sending import Send, celery_sender
 from irs.audit.sweep import Announce
@@ -28,6 +29,31 @@ from irs.web.sources import Bucket
 #: wait for the network, and a core serves far more of them than an endpoint likes.
 POOL = 16
 
+T = TypeVar("T")
+
+
+class Made(Generic[T]):
+    """A property of `Stores` whose method is called at its first use in this process.
+
+    Once, whichever threads come first, and again after a fork or `Stores._forget`; what the
+    method raises is raised and nothing is kept. (`functools.cached_property` has no lock, and
+    keeps what was the parent's.)
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self._name = make.__name__
+        self.__doc__ = make.__doc__
+
+    def __get__(self, stores: Stores | None, owner: type[Stores] | None = None) -> T | Made[T]:
+        if stores is None:  # asked of the class
+            return self
+        stores._mine()
+        with stores._lock:
+            if self._name not in stores._made:
+                stores._made[self._name] = self._make(stores)
+            return stores._made[self._name]
+
 
 class Stores:
     """Buckets, announcer, the way to the queue, and threads for calls of them. Thread-safe."""
@@ -39,79 +65,52 @@ class Stores:
         self._sources = sources
         #: gives the address for a direct upload
         self.sign: Sign = sign or functools.partial(presign.put_url, settings, settings.input_bucket)
-        self._given = (objects, results, send)
-        self._beside = (records, announce)
+        self._real = not (objects or results or send)
+        given = {"objects": objects, "results": results, "send": send, "records": records,
+                 "announce": announce}
+        self._given = {name: port for name, port in given.items() if port is not None}
         self._lock = threading.RLock()
 
     def _forget(self) -> None:
         self._pid = os.getpid()
-        self._objects, self._results, self._send = self._given
-        self._records, self._announce = self._beside
-        self._pool: ThreadPoolExecutor | None = None
+        #: what `Made` has, by the property's name
+        self._made: dict[str, Any] = dict(self._given)
 
     def _mine(self) -> None:
         if self._pid != os.getpid():  # forked since: what was built belongs to the parent
             self._lock = threading.RLock()
             self._forget()
 
-    @property
-    def _real(self) -> bool:
-        return not any(self._given)
-
-    @property
-    def objects(self) -> ObjectStore:
-        """The input bucket."""
-        self._mine()
-        with self._lock:
-            if self._objects is None:
-                self._objects = Objects(self._settings, self._settings.input_bucket)
-            return self._objects
-
     def source(self, name: str) -> Bucket:
         """A bucket of others."""
         return Foreign(self._settings, name) if self._sources is None else self._sources[name]
 
-    @property
+    @Made
+    def objects(self) -> ObjectStore:
+        """The input bucket."""
+        return Objects(self._settings, self._settings.input_bucket)
+
+    @Made
     def results(self) -> Results:
         """The results."""
-        self._mine()
-        with self._lock:
-            if self._results is None:
-                self._results = ResultStore(self._settings)
-            return self._results
+        return ResultStore(self._settings)
 
-    @property
+    @Made
     def records(self) -> Records:
         """The output bucket, for what it holds beside results."""
-        self._mine()
-        with self._lock:
-            if self._records is None:
-                self._records = Objects(self._settings, self._settings.output_bucket)
-            return self._records
+        return Objects(self._settings, self._settings.output_bucket)
 
-    @property
+    @Made
     def announce(self) -> Announce:
         """Tells whoever waits of a result that no worker announces."""
-        self._mine()
-        with self._lock:
-            if self._announce is None:
-                self._announce = Announcer(self._settings).announce
-            return self._announce
+        return Announcer(self._settings).announce
 
-    @property
+    @Made
     def send(self) -> Send:
         """The way to the input queue."""
-        self._mine()
-        with self._lock:
-            if self._send is None:
-                self._send = celery_sender()
-            return self._send
+        return celery_sender()
 
-    @property
+    @Made
     def pool(self) -> ThreadPoolExecutor:
         """Threads for calls that a request makes side by side."""
-        self._mine()
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(POOL, thread_name_prefix="web-cloud")
-            return self._pool
+        return ThreadPoolExecutor(POOL, thread_name_prefix="web-cloud")

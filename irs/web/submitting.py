@@ -11,6 +11,7 @@ from typing import Protocol
 
 from irs import errors, log, tracing
 from irs.audit import uploads
+from irs.aws import hurry
 from irs.domain import claims, images, keys
 from irs.domain.jobs import Failure, Job, Result
 from irs.settings import Settings
@@ -76,6 +77,7 @@ class Submitter:
         """A job that is on its way, or what became of the image instead; nothing is raised for it.
 
         ``ask`` says what is known of the bytes, ``keyed`` is the request's idempotency key.
+        What it takes to store and send it obeys `irs.aws.hurry`.
         A file that follows another job is stored when that one has ended: until then nobody
         was told of it, and nothing can be lost. It comes back then with its ``job``.
         """
@@ -128,9 +130,10 @@ class Submitter:
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """One of the places for `STORING`; raises `errors.Unreachable` where none comes free."""
-        if not self._storing.acquire(timeout=TURN):
-            raise errors.Unreachable(f"the {STORING} files before it are not stored after {TURN:g} s")
+        """One of the places for `STORING`; raises `errors.Unreachable` where none comes free in time."""
+        turn = min(TURN, hurry.left())
+        if not self._storing.acquire(timeout=turn):
+            raise errors.Unreachable(f"the {STORING} files before it are not stored after {turn:.3g} s")
         try:
             yield
         finally:

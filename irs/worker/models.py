@@ -78,7 +78,8 @@ def trial(settings: Settings, fetch: weights.Fetch) -> Engine | None:
     if settings.canary_model is None or not settings.canary_share:
         return None
     try:
-        return engines.load(settings.for_canary(), fetch)
+        with engines.named(engines.CANARY):
+            return engines.load(settings.for_canary(), fetch)
     except errors.IRSError as exc:
         _log.error("model.canary_refused", model=settings.canary_model, why=str(exc))
         return None

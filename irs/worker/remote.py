@@ -37,9 +37,12 @@ class Box(pidbox.Pidbox):
             self.stop(c)
             self._without(c, exc)
 
-    def _without(self, c: Any, exc: errors.CloudError) -> None:
-        later = isinstance(exc, errors.Retryable)
-        _log.warning("worker.no_remote_control", seconds=PAUSE if later else None, why=str(exc))
+    def _without(self, c: Any, exc: Exception) -> None:
+        later = not isinstance(exc, errors.Permanent)
+        # A defect, of ours or a library's, is told with where it was.
+        where = None if isinstance(exc, errors.CloudError) else (type(exc), exc, exc.__traceback__)
+        _log.warning("worker.no_remote_control", seconds=PAUSE if later else None,
+                     why=str(exc) or repr(exc), exc_info=where)
         if later:
             self._again = c.hub.call_later(PAUSE, self._ask, c)
 
@@ -50,12 +53,12 @@ class Box(pidbox.Pidbox):
         """In a thread: whether SNS answers; the rest is the main loop's."""
         try:
             topics.ask(load())
-        except errors.CloudError as exc:
+        except Exception as exc:  # whatever it is, only the main loop can see to the next try
             c.hub.call_soon(self._told, c, turn, exc)
         else:
             c.hub.call_soon(self._told, c, turn, None)
 
-    def _told(self, c: Any, turn: Any, exc: errors.CloudError | None) -> None:
+    def _told(self, c: Any, turn: Any, exc: Exception | None) -> None:
         if turn is not self._again:
             return  # the connection was lost meanwhile, or the worker stops
         if exc is None:

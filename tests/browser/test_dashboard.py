@@ -121,6 +121,46 @@ def test_no_two_ticks_of_the_cost_are_the_same(web: Web, tab: Page, step: float,
     }""", [f"{web.url}/static/figures.js", step]) == ticks
 
 
+def test_an_axis_of_seconds_has_one_unit_and_one_number_of_places(web: Web, tab: Page) -> None:
+    tab.goto(web.url)
+    axes = tab.evaluate("""async (address) => {
+        const { SECONDS, secondsBy } = await import(address);
+        return SECONDS.map((step) => [step, [1, 2, 3, 4, 5].map((times) => secondsBy(times * step, step))]);
+    }""", f"{web.url}/static/figures.js")
+    told = dict(axes)
+    assert told[5] == ["5 s", "10 s", "15 s", "20 s", "25 s"]
+    assert told[0.5] == ["0.5 s", "1.0 s", "1.5 s", "2.0 s", "2.5 s"]
+    assert told[1800][:2] == ["30 min", "60 min"]
+    for step, ticks in axes:
+        assert len({_kind(tick) for tick in ticks}) == 1, ticks
+        one = {"ms": 0.001, "s": 1, "min": 60, "h": 3600}[ticks[0].split()[1]]
+        assert [float(tick.split()[0]) * one for tick in ticks] == pytest.approx(
+            [times * step for times in range(1, 6)]), "and none is rounded"
+
+
+def _kind(tick: str) -> tuple[str, int]:
+    """The unit, and the number of places."""
+    number, unit = tick.split()
+    return unit, len(number.partition(".")[2])
+
+
+def test_the_ticks_of_the_wait_are_of_one_kind(web: Web, tab: Page) -> None:
+    tab.add_init_script("""
+        window.ticks = {};
+        const draw = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
+            const title = this.canvas.closest?.("figure")?.querySelector("h3").textContent;
+            (window.ticks[title] ??= new Set()).add(text);
+            return draw.call(this, text, ...more);
+        };""")
+    dashkit.answered(tab)
+    tab.goto(f"{web.url}/dashboard")
+    tab.wait_for_function("window.ticks.Wait?.size")
+    ticks = [tick for tick in tab.evaluate("[...window.ticks.Wait]") if " " in tick]
+    assert len(ticks) > 1
+    assert len({_kind(tick) for tick in ticks}) == 1, ticks
+
+
 def test_states_can_be_told_without_colours(web: Web, tab: Page) -> None:
     dashkit.answered(tab)
     tab.goto(f"{web.url}/dashboard")

@@ -13,19 +13,21 @@ from tests.faults.harness import runner
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
-#: A crowd, and sends that hang until the crowd has gone.
-CROWDED = "07-send-hang", "23-burst-of-ten"
+#: A crowd, and sends that hang until the crowd has gone; and one while S3 takes uploads too late.
+CROWDED = {"sends-hang": ("07-send-hang", "23-burst-of-ten"),
+           "s3-is-late": ("04-put-upload-late", "23-burst-of-ten")}
 
 
 @pytest.mark.timeout(400)
-def test_a_crowd_while_sends_hang(request: pytest.FixtureRequest, make_stack, judged, pictures) -> None:
+@pytest.mark.parametrize("pair", CROWDED)
+def test_a_crowd(pair: str, request: pytest.FixtureRequest, make_stack, judged, pictures) -> None:
     if not option(request.config, "matrix", False):
         pytest.skip("make faults runs it")
     known = {str(fault): fault for fault in FAULTS}
     with make_stack() as stack:
         stack.start(workers=2)
         runner.warm(stack, pictures)
-        judged(stack, [known[name] for name in CROWDED], 5)
+        judged(stack, [known[name] for name in CROWDED[pair]], 5)
 
 
 @pytest.mark.timeout(0)

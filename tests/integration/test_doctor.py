@@ -100,6 +100,26 @@ def test_remote_control_is_not_asked_where_it_is_off(complete: Settings) -> None
         complete.model_copy(update={"remote_control": False})))
 
 
+def test_the_log_group_where_logs_are_shipped(moto_cloud: Any) -> None:
+    complete = moto_cloud.fresh()
+    group = f"/irs/{complete.input_bucket}"
+    asked = complete.model_copy(update={"log_group": group})
+    found = by_name(doctor.check_cloud(asked))
+    assert (found[f"log group {group}"].level, "shipping of logs" in found) == ("fail", False)
+    assert "correct IRS_LOG_GROUP" in found[f"log group {group}"].mend
+    logs = clients.client(complete, "logs")
+    logs.create_log_group(logGroupName=group)
+    found = by_name(doctor.check_cloud(asked))
+    assert (found[f"log group {group}"].found, found["shipping of logs"].level) == ("there", "ok")
+    assert "web/…, scaler/…, workers/…" in found["shipping of logs"].found
+    assert logs.describe_log_streams(logGroupName=group)["logStreams"] == [], "nothing was made"
+
+
+def test_a_log_group_where_there_is_no_cloudwatch(complete: Settings) -> None:
+    (check,) = doctor.check_logs(complete, "/irs/irs")
+    assert (check.level, "unset IRS_LOG_GROUP" in check.mend) == ("fail", True)
+
+
 def test_an_endpoint_that_does_not_answer(cloud: Any) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # ours, and nobody listens

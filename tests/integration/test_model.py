@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -241,6 +242,29 @@ def test_workers_that_start_together_export_once(resnet, tmp_path):
 
     assert failures == []
     assert len(set(written)) == 1
+
+
+def test_a_name_that_is_no_model_leaves_no_file(resnet, tmp_path):
+    with pytest.raises(ModelError, match="nope is neither"):
+        export.export(resnet.model_copy(update={"model": "nope", "model_dir": tmp_path}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_taken_away_meanwhile_locks_nobody_out(resnet, tmp_path, monkeypatch):
+    chosen, flock = resnet.model_copy(update={"model_dir": tmp_path}), fcntl.flock
+
+    def late(handle, how):
+        # The holder ends between a waiting one's open and its lock, and the next one begins.
+        monkeypatch.setattr(fcntl, "flock", flock)
+        (path := tmp_path / f"{chosen.model}.lock").unlink()
+        others.append(export._try_lock(path))
+        flock(handle, how)
+
+    others = []
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert export._try_lock(tmp_path / f"{chosen.model}.lock") is None
+    with others[0]:
+        assert export._try_lock(tmp_path / f"{chosen.model}.lock") is None
 
 
 def test_an_exporter_leaves_when_its_parent_dies(resnet, tmp_path):

@@ -256,9 +256,16 @@ def test_irs_logs_reads_what_the_tiers_have_shipped(stack: Stack, strict: str, t
     (line,) = [line for line in refused.stderr.splitlines() if not line.startswith("{")]
     assert line.startswith(f"irs: CloudWatch Logs group {group}, stream web/of-Worker: ")
     assert "not authorized to perform: logs:CreateLogStream" in line
+    with stack.person("Worker", endpoint=strict) as s:
+        assert [check.found for check in doctor.check_logs(s, group)] == [
+            "there", "may be written to by this role, streams workers/…"]
+        (check,) = doctor.check_logs(s, group + "-no")
+        assert (check.level, "logs:PutLogEvents" in check.mend) == ("fail", True)
     (allowed,) = stackkit.documented("`irs logs`")
     arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:*"
     with stack.person(endpoint=strict, allowed=[{"Action": allowed, "Resource": arn}]) as reader:
+        there, shipping = doctor.check_logs(reader, group)
+        assert (there.level, shipping.level) == ("ok", "warn"), "who reads need not write"
         done = subprocess.run([sys.executable, "-m", "irs", "logs", "--json"], env=environment(reader),
                               cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -186,7 +186,7 @@ def test_a_body_is_not_held_while_its_client_waits(serve):
         assert served.server._server.bodies.held == len(body)
         served.server.stop()
         assert waiting.result(10)[0] == 202
-    assert served.server._server.bodies.held == 0
+    until(lambda: served.server._server.bodies.held == 0)  # after the answer, not before it
 
 
 def test_what_requests_have_left_is_given_back_once_none_is_under_way(serve, monkeypatch):
@@ -297,6 +297,31 @@ def test_connections_of_one_client_can_be_bounded(serve):
         assert (status, headers["retry-after"], text) == (
             429, "1", "error: more connections than one client may have\n")
     until(lambda: served.request("GET", "/healthz")[0] == 200)
+
+
+def test_a_clients_idle_connections_make_room_for_its_new_one(serve):
+    served = serve(max_client_connections=3)
+    get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(served.connect(SLOW))
+        old, young = (stack.enter_context(served.connect()) for _ in range(2))
+        for sock in (young, old, young):
+            sock.sendall(get)
+            assert answer_on(sock)[0] == 200
+        new = stack.enter_context(served.connect(get))
+        assert answer_on(new)[0] == 200
+        assert old.recv(1) == b"", "the one that was idle for longest"
+        young.sendall(get)
+        assert answer_on(young)[0] == 200
+        for sock in (young, new):
+            sock.sendall(SLOW)
+        channels = served.server._server.active_channels
+        until(lambda: sum(channel.request is not None for channel in list(channels.values())) == 3)
+        with served.connect() as sock:
+            assert answer_on(sock)[0] == 429, "none is idle"
+    until(lambda: not channels)
+    assert [served.metric(f'irs_connections_ended_total{{reason="{why}"}}')
+            for why in ("client_idle", "client_limit")] == [1, 1]
 
 
 def test_bytes_of_bodies_are_bounded_and_the_one_with_most_has_to_go(serve, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from irs import cli
+from irs import cli, errors
 from irs.aws import objects
 from irs.domain.images import Preprocess
 from irs.domain.jobs import ModelInfo
@@ -109,7 +109,33 @@ def test_what_cannot_be_compared_is_one_line(args: tuple[str, ...], why: str) ->
     assert why in line
 
 
-def test_half_a_model_is_a_usage_error() -> None:
-    done = run("resnet18=", "vgg11")
+@pytest.mark.parametrize("wrong", ["resnet18=", "=x.pth", "../vgg11", "VGG"])
+def test_half_a_model_is_a_usage_error(wrong: str) -> None:
+    done = run(wrong, "vgg11")
     assert done.exit_code == 2
+    assert "FIRST" in done.stderr
     assert "resnet50=s3://bucket/resnet50.pth" in done.stderr
+
+
+@pytest.mark.parametrize(("args", "why"), [
+    (("vgg11", "nope"), "irs: SECOND: nope is none"),
+    (("nope", "vgg11"), "irs: FIRST: nope is none"),
+    (("vgg11", "nope=x.pth"), "irs: SECOND: nope is none"),
+    (("vgg11", "canary"), "irs: IRS_CANARY_MODEL: nope is none"),
+    (("fleet", "vgg11"), "irs: IRS_MODEL: nope is none"),
+])
+def test_a_wrong_model_is_told_by_the_word_that_named_it(
+        monkeypatch: pytest.MonkeyPatch, args: tuple[str, str], why: str) -> None:
+    def load(settings: Settings, _fetch: object) -> Engine:
+        if settings.model == "nope":
+            raise errors.ModelError("IRS_MODEL: nope is none; see IRS_MODEL_DIR")
+        return Engine(settings)
+
+    monkeypatch.setattr(engines, "load", load)
+    if "canary" in args:
+        monkeypatch.setenv("IRS_CANARY_MODEL", "nope")
+    if "fleet" in args:
+        monkeypatch.setenv("IRS_MODEL", "nope")
+    done = run(*args)
+    assert done.exit_code == cli.CANNOT
+    assert done.stderr == f"{why}; see IRS_MODEL_DIR\n"

@@ -1,11 +1,14 @@
 /* The last hours as charts: uPlot draws, the legend and the table are ours. */
 
-import { UNKNOWN, count, dollars, dollarsBy, minute, seconds, when } from "./figures.js";
+import { SECONDS, UNKNOWN, count, dollars, dollarsBy, minute, seconds, secondsBy, when } from "./figures.js";
 
 /** Rows of a table at most: each is so many minutes. */
 const ROWS = 36;
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Steps of an axis of counts. */
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6];
 
 /** One entry a chart; a series is [field, words, colour, style]. */
 const CHARTS = [
@@ -13,10 +16,10 @@ const CHARTS = [
     ["visible", "waiting", "--accent", "area"], ["in_flight", "in hand", "--blue", "dash"]] },
   { title: "Throughput", unit: "images a minute", show: count, whole: true, series: [
     ["images", "finished", "--accent", "bars"], ["failed", "without a label", "--bad", "bars"]] },
-  { title: "Wait", unit: "seconds", show: seconds, series: [
+  { title: "Wait", unit: "seconds", show: seconds, tick: secondsBy, steps: SECONDS, series: [
     ["wait_p50", "median", "--accent", "line"], ["wait_p95", "95th percentile", "--violet", "dash"],
     ["oldest_seconds", "oldest in the queue", "--warn", "dots"]] },
-  { title: "Inference", unit: "seconds", show: seconds, series: [
+  { title: "Inference", unit: "seconds", show: seconds, tick: secondsBy, steps: SECONDS, series: [
     ["infer_p50", "median", "--accent", "line"], ["infer_p95", "95th percentile", "--violet", "dash"]] },
   { title: "Instances", unit: "instances", show: count, whole: true, stacked: true, series: [
     ["busy", "busy", "--accent", "step"], ["idle", "idle", "--blue", "step"],
@@ -133,7 +136,7 @@ class Chart {
         { stroke: quiet, grid: { show: false }, ticks: { ...grid, size: 5 }, font, size: 28, gap: 2, space: 64,
           values: (_, splits) => splits.map((at) => minute(new Date(at * 1000))) },
         { stroke: quiet, grid, ticks: { show: false }, font, size: 62, space: 34,
-          incrs: told.whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6] : undefined,
+          incrs: told.whole ? WHOLE : told.steps,
           values: (_, splits, axis, space, step) => splits.map(
             (value) => (value === 0 ? "0" : (told.tick ?? told.show)(value, step))) },
       ],

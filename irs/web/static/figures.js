@@ -29,11 +29,28 @@ export function dollars(value) {
     : `$${number.format(value)}`;
 }
 
-/** A tick of an axis whose ticks are `step` apart: with all the places that `step` has. */
+/** The places that `step` has, `least` or more: a tick's, on an axis whose ticks are `step` apart. */
+function places(step, least) {
+  let found = least;
+  while (found < 7 && Math.abs(Number(step.toFixed(found)) - step) > step / 1000) found += 1;
+  return found;
+}
+
 export function dollarsBy(value, step) {
-  let places = 2;
-  while (places < 7 && Math.abs(Number(step.toFixed(places)) - step) > step / 1000) places += 1;
-  return `$${value.toFixed(places)}`;
+  return `$${value.toFixed(places(step, 2))}`;
+}
+
+/** Steps of an axis of seconds: each is a round number of the unit that `secondsBy` takes for it. */
+export const SECONDS = [
+  ...[1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1].flatMap((one) => [one, 2 * one, 5 * one]),
+  1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800,
+  ...[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].map((hours) => hours * 3600),
+];
+
+/** A tick of such an axis. The step alone says in which unit and with how many places. */
+export function secondsBy(value, step) {
+  const [one, name] = step < 0.2 ? [0.001, "ms"] : step < 60 ? [1, "s"] : step < 3600 ? [60, "min"] : [3600, "h"];
+  return `${(value / one).toFixed(places(step / one, 0))} ${name}`;
 }
 
 export function percent(value) {

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from irs import errors
+from irs.aws import hurry
 from irs.aws.batching import Combiner
 
 #: Seconds; far above what any of these takes, so that only a lost wake-up reaches it.
@@ -316,6 +317,70 @@ def test_nobody_waits_behind_calls_that_do_not_end() -> None:
     gate.go.release()
     combiner.submit("afterwards")
     assert gate.batches == [["first"], ["afterwards"]]
+
+
+def test_who_is_in_a_hurry_leaves_a_call_that_does_not_end() -> None:
+    gate = Gate()
+    combiner = Combiner[str](gate, max_items=2, max_weight=100, parallel=1, longest=LONG)
+    with hurry.within(0.05), pytest.raises(errors.Unreachable, match="has not ended in the time"):
+        combiner.submit("its own to make")
+    with hurry.within(0.05), pytest.raises(errors.Unreachable, match="behind calls that do not end"):
+        combiner.submit("behind it")
+    in_time = start(combiner.submit, "in time")
+    pending(combiner, 1)
+    gate.go.release()
+    assert gate.entered.acquire(timeout=LONG)
+    assert gate.entered.acquire(timeout=LONG)
+    with hurry.within(0), pytest.raises(errors.Unreachable):
+        combiner.submit("too late")
+    gate.go.release(2)
+    finish([in_time])
+    combiner.submit("afterwards")
+    assert gate.batches == [["its own to make"], ["in time"], ["afterwards"]], "and no lead is lost"
+
+
+def test_who_only_rides_in_a_call_leaves_it_too() -> None:
+    gate, told = Gate(), []
+
+    def rider() -> None:
+        with hurry.within(1):
+            try:
+                combiner.submit("rider")
+            except errors.Unreachable as exc:
+                told.append(str(exc))
+
+    combiner = Combiner[str](gate, max_items=2, max_weight=100, parallel=1)
+    threads = [start(combiner.submit, "first")]
+    assert gate.entered.acquire(timeout=LONG)
+    threads.append(start(combiner.submit, "leader"))
+    pending(combiner, 1)
+    threads.append(start(rider))
+    pending(combiner, 2)
+    gate.go.release()
+    assert gate.entered.acquire(timeout=LONG)
+    finish(threads[2:])
+    assert told == ["the call has not ended in the time that there was for it"]
+    gate.go.release()
+    finish(threads)
+    assert gate.batches == [["first"], ["leader", "rider"]]
+
+
+def test_calls_in_time_answer_those_in_a_hurry() -> None:
+    combiner = Combiner[int](lambda items: [ValueError(str(i)) if i % 2 else None for i in items],
+                             max_items=10, max_weight=100, longest=2 * LONG)
+
+    def one(number: int) -> bool:
+        with hurry.within(LONG):
+            try:
+                combiner.submit(number)
+            except ValueError as exc:
+                return str(exc) == str(number)
+        return number % 2 == 0
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(one, range(200)))
+    combiner.submit(0)
+    combiner.submit(2)
 
 
 def test_what_is_in_a_call_or_has_the_lead_is_not_given_up() -> None:

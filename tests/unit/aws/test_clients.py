@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import socket
+import time
 from datetime import UTC, datetime, timedelta
 
 import boto3  # noqa: TID251 - the session that an instance has
@@ -9,8 +12,10 @@ import botocore.session  # noqa: TID251 - the same
 import pytest
 from botocore.credentials import RefreshableCredentials  # noqa: TID251 - the same
 
+from irs import errors
 from irs import settings as settings_module
-from irs.aws import clients
+from irs.aws import clients, hurry
+from irs.aws.objects import Objects
 
 
 @pytest.mark.parametrize(("bucket", "by_host"), [("photos", "true"), ("photos.example.com", "false")])
@@ -18,6 +23,28 @@ def test_a_bucket_with_dots_is_no_hosts_name(bucket: str, by_host: str) -> None:
     """S3's certificate is for ``*.s3.REGION.amazonaws.com``, where ``*`` is one label."""
     settings = settings_module.build({"aws_access_key_id": "a", "aws_secret_access_key": "b"})
     assert clients.store(settings, bucket).config["virtual_hosted_style_request"] == by_host
+
+
+@pytest.mark.parametrize(("left", "size", "seconds"), [
+    (math.inf, 100, None), (31, 100, None), (29, 100, 14), (14, 100, 14), (13, 100, 7), (0, 100, 7),
+    (13, 7_000_000, 14), (13, 13_000_000, None)],
+    ids=["no hurry", "time enough", "little less", "just so", "less", "none left", "larger", "too large"])
+def test_how_long_a_put_may_take(left: float, size: int, seconds: float | None) -> None:
+    assert clients.soon(left, size) == seconds
+
+
+def test_a_put_in_a_hurry_ends_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "soon", lambda left, size: 0.4 if left < 10 else None)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        bucket = Objects(settings_module.build({
+            "aws_access_key_id": "a", "aws_secret_access_key": "b",
+            "aws_endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}"}), "photos")
+        began = time.monotonic()
+        with hurry.within(1), pytest.raises(errors.Unreachable):
+            bucket.put("a", b"b")
+    assert time.monotonic() - began < 5, "the usual patience is 15 s a try"
 
 
 class Role:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -452,6 +453,27 @@ def test_without_any_pool_nothing_is_left_hanging() -> None:
     assert rig.actuator.waits(rig.clock.now())
     assert rig.seen() == []
     assert not rig.actuator.noted()["intents"]
+
+
+@pytest.mark.parametrize("refusal", [errors.NoCapacity("none"), errors.AccessDenied("no")])
+def test_one_refusal_of_a_pool_ends_its_calls_for_that_tick(refusal: errors.CloudError) -> None:
+    rig = Rig(plan=FaultPlan().fail("launch", 1, refusal))
+    rig.launch(5)
+    assert rig.plan.calls["launch"] == 1
+    assert rig.real() == []
+    assert not rig.actuator.noted()["intents"]
+
+
+def test_a_launch_that_may_have_happened_is_called_in_a_pool_that_has_refused() -> None:
+    rig = Rig(settings={"instance_types": ("c6i.large",)}, lag=20)
+    rig.launch(2)
+    first, second = rig.journal.intents
+    rig.ec2.capacities = {"c7i.large": 2}
+    uncalled = replace(first, name="AppTier-Instance-3", origin="e/1/0")
+    rig.new_actuator("another life", replace(rig.journal, intents=(uncalled, second)))
+    rig.launch(0)
+    assert rig.real() == names(1, 2, 3), "the second was there, and is not launched again elsewhere"
+    assert rig.plan.calls["launch"] == 5, "two, a refusal, a repeat and another pool"
 
 
 def test_another_pool_is_noted_before_it_is_called() -> None:

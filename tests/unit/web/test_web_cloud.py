@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import contextlib
+import inspect
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from irs import errors
 from irs import settings as settings_module
-from irs.testing import MemoryListener
+from irs.testing import MemoryListener, MemoryObjects
 from irs.web import cloud as cloud_module
 from irs.web.cloud import Cloud
 
@@ -37,6 +41,43 @@ def test_a_forked_process_has_a_listener_of_its_own(monkeypatch):
         assert own.closed
     assert not parent.closed
     parent.close()
+
+
+@pytest.mark.parametrize("name", ["objects", "results", "records", "announce", "send", "pool", "reuse"])
+def test_a_port_is_made_once_in_each_process_and_again_where_it_could_not_be(name, monkeypatch):
+    made, together = [], threading.Barrier(2)
+
+    def make(_cloud):
+        # Two who were in here at once would meet.
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(0.1)
+        made.append(object())
+        if len(made) == 1:
+            raise errors.Unreachable("not yet")
+        return made[-1]
+
+    monkeypatch.setattr(inspect.getattr_static(Cloud, name), "_make", make)
+    cloud = Cloud(settings_module.build({}))
+    with pytest.raises(errors.Unreachable):
+        getattr(cloud, name)
+    with ThreadPoolExecutor(3) as threads:
+        got = list(threads.map(lambda _: getattr(cloud, name), range(3)))
+    assert got == [made[1]] * 3
+    with monkeypatch.context() as child:
+        pid = os.getpid()
+        child.setattr(os, "getpid", lambda: pid + 1)
+        assert getattr(cloud, name) is made[2]
+        assert getattr(cloud, name) is made[2]
+    assert len(made) == 3
+
+
+def test_a_port_that_is_given_is_what_there_is_after_a_fork_too(monkeypatch):
+    objects = MemoryObjects("in")
+    cloud = Cloud(settings_module.build({}), objects=objects)
+    assert cloud.objects is objects
+    pid = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    assert cloud.objects is objects
 
 
 class _Calls:

@@ -47,7 +47,7 @@ def promised(world: World) -> list[str]:
 
 def test_a_callback_is_promised_before_the_task_is_sent(service, world):
     sent = service.send
-    service.app.extensions["irs"].cloud._send = lambda job, **more: (
+    service.app.extensions["irs"].cloud._made["send"] = lambda job, **more: (
         sent(job, **more) if promised(world) == [URL] else pytest.fail("sent before it was promised"))
     answer = submit(service)
     assert answer.status_code == 202

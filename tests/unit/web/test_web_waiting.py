@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from werkzeug.datastructures import Headers
 
 from irs import errors
-from irs.aws import clients, queues
+from irs.aws import clients, hurry, queues
 from irs.broker import shared
-from irs.web import preferences, submitting
+from irs.domain import keys
+from irs.domain.jobs import Job
+from irs.web import dispatch, preferences, submitting
 from irs.web import stores as stores_module
 from irs.web import waiting as waiting_module
 from irs.web.estimates import Estimates
@@ -300,3 +303,49 @@ def test_the_guide_tells_how_long_a_stall_can_hold_a_request():
     turn, behind = submitting.TURN, shared.PATIENCE
     assert f"after {turn + store:g} s at most, {turn:g} for a place and {store:g} for the call" in told
     assert f"after {behind + send:g}, {behind:g} behind others and {send:g} for the call" in told
+    assert (send, behind + send) == (shared.LONGEST, dispatch.LEAST)
+    beyond, least = dispatch.BEYOND, dispatch.LEAST
+    assert (f"together end {beyond:g} s after the wait, or after {least:g} where the wait is "
+            f"shorter than {least - beyond:g}") in told
+    assert [clients.soon(least, size) for size in (12_000_000, 12_000_001)] == [14, None]
+    assert "more than 12 MB" in told
+
+
+class _Picture:
+    """An image as it is uploaded."""
+
+    id = callback_url = None
+    name = "a.jpg"
+
+    def read(self) -> bytes:
+        return picture()
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize(("seconds", "late", "left"), [(20, 15, 12), (20, 0, 27), (60, 15, 52), (5, 4, 19)])
+def test_one_time_covers_the_wait_for_another_job_and_the_own_send(make, seconds, late, left):
+    """The job that it followed could not be sent ``late`` seconds after it came."""
+    clock, had = Clock(), []
+    service = make(reuse="process", clock=clock)
+    web = service.app.extensions["irs"]
+    lead = Job(id=keys.new_id(), image="a.jpg", key="k", received=datetime.now(UTC))
+    assert web.cloud.reuse.claim(lead, picture(), "", follow=True).lead is None
+
+    def gone() -> bool:
+        # Asked in each turn of the wait.
+        if web.cloud.reuse._followers:
+            clock.now += late
+            web.cloud.reuse.abandon(lead.id)
+        return False
+
+    def send(job: Job, *, reply_to: str) -> None:
+        had.append(hurry.left())
+        raise errors.Unreachable("it hangs")
+
+    web.cloud._made["send"] = send
+    (outcome,) = web.dispatcher.classify([_Picture()], seconds, gone, client="")
+    assert outcome.kind == "unavailable"
+    assert had == [pytest.approx(left, abs=2)]
+    assert late + left <= max(seconds + dispatch.BEYOND, dispatch.LEAST)

@@ -91,6 +91,30 @@ def test_a_fault_that_passes_is_tried_again(
     assert box.consumer is not None
 
 
+def test_a_defect_in_asking_is_said_with_its_place_and_tried_again(
+        faults: list[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker()
+    answers: list[Exception | None] = [None, RuntimeError("no new thread")]
+
+    def ask(_settings: Any) -> None:
+        if exc := answers.pop():
+            raise exc
+
+    monkeypatch.setattr(topics, "ask", ask)
+    box = remote.Box(worker)
+    faults.append(errors.Unreachable("SNS is away"))
+    with capture_logs() as said:
+        box.start(worker)
+        worker.timers[0].run()
+        worker.turn()
+        worker.timers[1].run()
+        worker.turn()
+    assert [(line["seconds"], line["why"]) for line in said] == [
+        (remote.PAUSE, "SNS is away"), (remote.PAUSE, "no new thread")]
+    assert [line["exc_info"] is None for line in said] == [True, False]
+    assert box.consumer is not None
+
+
 def test_while_sns_does_not_answer_the_loop_goes_on(
         faults: list[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     worker, answers = Worker(), threading.Event()
