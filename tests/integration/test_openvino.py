@@ -167,6 +167,10 @@ def test_it_is_one_setting_away(model_dir: Path, monkeypatch: pytest.MonkeyPatch
         env={**os.environ, "PYTHONPATH": str(ROOT), "IRS_ENGINE": "openvino",
              "IRS_MODEL_DIR": str(model_dir)})
     assert (done.returncode, json.loads(done.stdout)["engine"]) == (0, "openvino"), done.stderr
+    monkeypatch.setattr(engine.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"^IRS_ENGINE=openvino: it is not installed \(pip install"):
+        engine.load(settings.build({"model_dir": model_dir, "engine": "openvino"}))
+    monkeypatch.setattr(engine.platform, "machine", lambda: "aarch64")
+    with pytest.raises(ModelError, match=r"pip install openvino, which needs glibc 2\.35\)$"):
         engine.load(settings.build({"model_dir": model_dir, "engine": "openvino"}))
