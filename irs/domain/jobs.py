@@ -68,7 +68,7 @@ class ModelInfo:
     name: str
     #: ``sha256:`` and the first 12 hex digits of the model file's digest
     version: str
-    #: ``onnxruntime`` or ``torch``
+    #: ``onnxruntime``, ``openvino`` or ``torch``
     engine: str
     #: on trial for a share of the images, see `irs.domain.canary`
     canary: bool = False

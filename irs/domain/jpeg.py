@@ -17,6 +17,8 @@ from PIL import Image, JpegImagePlugin
 _WORTH = 32
 #: The segments before the coded data of a plain file; MPOs and colour profiles have dozens.
 _SEGMENTS = 256
+#: Bytes of them that are copied at most: nobody counts these as a decode's memory.
+_COPIED = 1 << 20
 #: The end of the image is looked for in so many of the last bytes: cameras append a little.
 _TAIL = 65_536
 #: Rows and columns that libjpeg takes at most, whatever it may take in a smaller frame.
@@ -85,7 +87,7 @@ def _head(data: bytes, height: int) -> bytes:
         # A segment's length counts its own two bytes.
         end = position + 2 + int.from_bytes(data[position + 2:position + 4], "big")
         if marker == _SCAN:
-            plain = (data[position + 4:position + 5] == components
+            plain = (data[position + 4:position + 5] == components and end <= _COPIED
                      and height < int.from_bytes(data[at:at + 2], "big") <= _TALLEST
                      and data.rfind(_END, max(end, len(data) - _TAIL)) >= 0)
             return data[:at] + height.to_bytes(2, "big") + data[at + 2:end] if plain else b""

@@ -23,12 +23,7 @@ App = Callable[[Message, Any, Any], Awaitable[None]]
 #: How a client says which call it makes (AWS's JSON protocol).
 _TARGET = (b"x-amz-target", b"AmazonSQS.ReceiveMessage")
 #: SQS's own answer when it has no time, which clients repeat.
-_UNAVAILABLE = (
-    {"type": "http.response.start", "status": 503,
-     "headers": [(b"content-type", b"application/x-amz-json-1.0")]},
-    {"type": "http.response.body",
-     "body": b'{"__type": "com.amazonaws.sqs#ServiceUnavailable", "message": "The embedded cloud ends."}'},
-)
+_UNAVAILABLE = b'{"__type": "com.amazonaws.sqs#ServiceUnavailable", "message": "The embedded cloud ends."}'
 
 
 class _Arrivals:
@@ -71,7 +66,7 @@ def complete(sqs: ModuleType) -> None:
 class HangUp:
     """ASGI middleware: a ReceiveMessage whose client disconnects is cancelled.
 
-    One that the server cancels, because it ends, is answered with 503.
+    Whatever the server cancels before it is answered, because it ends, is answered with 503.
     """
 
     def __init__(self, app: App) -> None:
@@ -79,27 +74,40 @@ class HangUp:
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         """Pass the request on; a long poll is watched meanwhile."""
-        if scope["type"] != "http" or _TARGET not in [tuple(h) for h in scope["headers"]]:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        polls = _TARGET in [tuple(header) for header in scope["headers"]]
+        begun = False
+
+        async def answer(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await (self._watch if polls else self._app)(scope, receive, answer)
+        except asyncio.CancelledError:
+            if not begun:
+                body = _UNAVAILABLE if polls else b""  # which is of every service's protocol
+                await send({"type": "http.response.start", "status": 503, "headers": [
+                    (b"content-type", b"application/x-amz-json-1.0"),
+                    (b"content-length", str(len(body)).encode())]})
+                await send({"type": "http.response.body", "body": body})
+
+    async def _watch(self, scope: Message, receive: Any, send: Any) -> None:
         parts: list[Message] = [await receive()]
         while parts[-1].get("more_body"):
             parts.append(await receive())
         call = asyncio.ensure_future(self._app(scope, _replay(parts, receive), send))
         gone = asyncio.ensure_future(receive())
-        ending = False
         try:
             await asyncio.wait({call, gone}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            ending = True
         finally:
             gone.cancel()
             call.cancel()  # nothing to a call that is done
-        with contextlib.suppress(asyncio.CancelledError):
-            await call
-        if ending and call.cancelled():
-            for message in _UNAVAILABLE:
-                await send(message)
+            with contextlib.suppress(asyncio.CancelledError):
+                await call
 
 
 def _replay(parts: list[Message], receive: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -171,7 +172,9 @@ def _onnxruntime(settings: Settings, fetch: weights.Fetch | None) -> Engine:
 
 def _openvino(settings: Settings, fetch: weights.Fetch | None) -> Engine:
     if importlib.util.find_spec("openvino") is None:
-        raise ModelError("IRS_ENGINE=openvino: it is not installed (pip install 'irs[worker]')")
+        how = ("irs[worker] leaves it out on arm64: pip install openvino, which needs glibc 2.35"
+               if platform.machine() == "aarch64" else "pip install 'irs[worker]'")
+        raise ModelError(f"IRS_ENGINE=openvino: it is not installed ({how})")
     from irs.model import engine_openvino
 
     return engine_openvino.OpenvinoEngine(_exported(settings, fetch), threads=threads(settings),

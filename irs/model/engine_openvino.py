@@ -82,10 +82,10 @@ def _precision(wanted: str, capabilities: list[str]) -> str:
 
 
 def _told(exc: Exception) -> str:
-    """Its first line but for the places in OpenVINO's own source, each a line that ends with a colon."""
+    """Its last two lines but for headings, such as the places in OpenVINO's own source."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    said = [line for line in lines if not (line.startswith("Exception from ") and line.endswith(":"))]
-    first = (said or lines or [repr(exc)])[0]
-    if first == "can't protect":  # Xbyak's words, which compiles for it
-        first += ": it needs memory that is written and executed (under systemd, MemoryDenyWriteExecute=no)"
-    return first
+    said = "; ".join([line for line in lines if not line.endswith(":")][-2:])
+    said = said or " ".join(lines) or repr(exc)
+    if said == "can't protect":  # Xbyak's words, which compiles for it
+        said += ": it needs memory that is written and executed (under systemd, MemoryDenyWriteExecute=no)"
+    return said

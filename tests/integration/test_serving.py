@@ -108,6 +108,19 @@ def test_a_second_interrupt_and_a_long_poll_lose_nothing(tmp_path: Path) -> None
     assert "still here" in (tmp_path / "state" / "sqs.json").read_text()
 
 
+def test_an_upload_that_does_not_get_on_is_told_to_come_again(tmp_path: Path) -> None:
+    with Emulator(tmp_path) as emulator, socket.create_connection((HOST, emulator.port), 20) as slow:
+        slow.sendall(b"PUT /a/b HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+        with slow.makefile("rb") as answers:
+            assert answers.readline() == b"HTTP/1.1 100 Continue\r\n"  # it is being read
+            answers.readline()
+            emulator.child.terminate()
+            assert answers.readline().split()[1] == b"503"
+            assert answers.read().endswith(b"\r\n\r\n")
+        assert emulator.child.wait(10) == 0, emulator.child.tail()
+    assert "Traceback" not in (tmp_path / "emulator.log").read_text()
+
+
 def refused(port: int) -> bool:
     with socket.socket() as attempt:
         return attempt.connect_ex((HOST, port)) != 0

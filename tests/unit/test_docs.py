@@ -159,7 +159,9 @@ def test_requirements_are_exact_and_argued() -> None:
     lines = [line for line in read("requirements.txt").splitlines() if line and not line.startswith("#")]
     assert lines
     for line in lines:
-        assert re.fullmatch(r"[a-z0-9-]+(\[[a-z0-9,]+\])?==[0-9][\w.]*\s+# \S.*", line), line
+        pin, reason = line.split("#", 1)
+        assert re.fullmatch(r'[a-z0-9-]+(\[[a-z0-9,]+\])?==[0-9][\w.]*( ; \w+ != "\w+")?\s+', pin), line
+        assert re.match(r" \S", reason), line
 
 
 # -- tests ------------------------------------------------------------------------------------

@@ -164,6 +164,7 @@ def test_what_is_not_plain_is_decoded_whole():
             TALL[:frame] + b"\xff" + TALL[frame:],  # a fill byte
             TALL[:frame] + b"\xff\x01" + TALL[frame:],  # a marker without a segment
             TALL[:scan] + b"\xff\xfe\0\2" * 300 + TALL[scan:],  # many comments
+            TALL[:scan] + (b"\xff\xe5\xff\xff" + bytes(65_533)) * 16 + TALL[scan:],  # a MB of them
             TALL[:-2]):  # no end
         assert jpeg._head(odd, 32) == b""
 
