@@ -27,6 +27,8 @@ READ_TIMEOUT = 15.0
 #: link worth waiting for, in bytes a second.
 HASTY = 7.0, 14.0
 SLOW = 2_000_000
+#: Seconds after a try of those within which the next one may begin, and the longest pause before it.
+AGAIN = 0.5
 #: One try and two more: what still fails is a fault for the caller's own loop, which has
 #: a longer patience and a record of it. Standard mode backs off with full jitter.
 ATTEMPTS = 3
@@ -126,8 +128,8 @@ def store(settings: Settings, bucket: str, seconds: float | None = None) -> S3St
     ``seconds`` is the most that a call may take, all its tries together; None: some 30.
     """
     endpoint = settings.aws_endpoint_url
-    # A try may begin up to the half of it, and take as long.
-    a_try = READ_TIMEOUT if seconds is None else seconds / 2
+    # Two tries and the pause between them; a try that has stalled is over a little after its time.
+    a_try = READ_TIMEOUT if seconds is None else seconds / 2 - AGAIN
     options: dict[str, Any] = {
         "region": settings.region,
         # Not with a dot in it: S3's certificate is for one name below its own.
@@ -141,10 +143,10 @@ def store(settings: Settings, bucket: str, seconds: float | None = None) -> S3St
         },
         "retry_config": {
             "max_retries": ATTEMPTS - 1,
-            "retry_timeout": timedelta(seconds=2 * READ_TIMEOUT if seconds is None else a_try),
+            "retry_timeout": timedelta(seconds=2 * READ_TIMEOUT if seconds is None else a_try + AGAIN),
             "backoff": {
                 "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=2 if seconds is None else 0.5),
+                "max_backoff": timedelta(seconds=2 if seconds is None else AGAIN),
                 "base": 2,
             },
         },

@@ -94,7 +94,8 @@ class Queue:
 
     def _find(self) -> str:
         with translated(f"SQS queue {self.name}"):
-            url: str = self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
+            # As quick as a send, which it may be a part of; and the web tier's reply queue begins with it.
+            url: str = self._sender.get_queue_url(QueueName=self.name)["QueueUrl"]
         return url
 
     def forget_url(self) -> None:

@@ -39,6 +39,9 @@ BODIES = 16
 RECEIVED = 131_072
 #: Bytes of a request's line and headers.
 MAX_HEADERS = 32_768
+#: Seconds after an answer in which a connection makes no room for its client's new one: the next
+#: request may be on its way, and would be lost without an answer. A refused client may wait as long.
+PAUSE = 1.0
 #: Connections taken in one turn of the loop, so that a burst need not wait for as many turns.
 ACCEPTS = 64
 #: TCP keep-alive: seconds of silence, seconds between probes, probes. A client that fell off
@@ -193,8 +196,10 @@ class Acceptor(TcpWSGIServer):
 
 
 def _is_idle(channel: Channel) -> bool:
-    """Whether it has had an answer, and nothing has come since: nobody misses it."""
+    """Whether it has had an answer, and nothing has come since for a while: nobody misses it."""
     if not channel.served or channel.request is not None or not channel.evictable:
+        return False
+    if time.time() < channel.last_activity + PAUSE:
         return False
     try:
         # The next request may be there, and its turn to be read not yet.

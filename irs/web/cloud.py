@@ -215,6 +215,9 @@ class Cloud(Stores):
             self.end_calls()
             if self._started and self._listener is not None:
                 self._listener.close()
-            if (pool := self._made.get("pool")) is not None:
-                pool.shutdown(cancel_futures=True)
+            pool = self._made.get("pool")
+        if pool is not None:
+            # Not under the lock: those in it may need a port, and with that the lock, to come to an end.
+            pool.shutdown(cancel_futures=True)
+        with self._lock:
             self._forget()

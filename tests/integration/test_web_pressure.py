@@ -299,7 +299,20 @@ def test_connections_of_one_client_can_be_bounded(serve):
     until(lambda: served.request("GET", "/healthz")[0] == 200)
 
 
-def test_a_clients_idle_connections_make_room_for_its_new_one(serve):
+def test_a_connection_that_its_client_is_about_to_use_again_makes_no_room(serve):
+    """A request may be on its way on it, which would be lost without an answer."""
+    served = serve(max_client_connections=1)
+    get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with served.connect(get) as old:
+        assert answer_on(old)[0] == 200
+        with served.connect() as new:
+            assert answer_on(new)[0] == 429
+        old.sendall(get)
+        assert answer_on(old)[0] == 200
+
+
+def test_a_clients_idle_connections_make_room_for_its_new_one(serve, monkeypatch):
+    monkeypatch.setattr("irs.web.acceptor.PAUSE", 0.0)
     served = serve(max_client_connections=3)
     get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     with contextlib.ExitStack() as stack:

@@ -80,6 +80,17 @@ def test_a_port_that_is_given_is_what_there_is_after_a_fork_too(monkeypatch):
     assert cloud.objects is objects
 
 
+def test_the_end_waits_for_calls_that_need_what_it_closes(monkeypatch):
+    """Of a request that was cut off: its thread and the process's last one waited for each other."""
+    cloud = Cloud(settings_module.build({}))
+    pool = cloud.pool
+    with ThreadPoolExecutor(1) as call:
+        monkeypatch.setattr(pool, "shutdown", lambda **_: call.submit(lambda: cloud.reuse).result(1))
+        cloud.close()
+    monkeypatch.undo()
+    pool.shutdown()
+
+
 class _Calls:
     """Callbacks that only say whether they run."""
 
