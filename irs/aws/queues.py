@@ -94,8 +94,7 @@ class Queue:
 
     def _find(self) -> str:
         with translated(f"SQS queue {self.name}"):
-            # As quick as a send, which it may be a part of; and the web tier's reply queue begins with it.
-            url: str = self._sender.get_queue_url(QueueName=self.name)["QueueUrl"]
+            url: str = self._sender.get_queue_url(QueueName=self.name)["QueueUrl"]  # perhaps part of a send
         return url
 
     def forget_url(self) -> None:
