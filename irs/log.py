@@ -89,7 +89,7 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
 def _quieten(level: str) -> None:
     # Their INFO lines are one a request or one a retry; ours say the same with an id.
     # Celery's name the user's file besides.
-    for noisy in ("botocore", "boto3", "urllib3", "PIL", "hypercorn", "waitress", "waitress.queue",
+    for noisy in ("botocore", "boto3", "urllib3", "PIL", "waitress", "waitress.queue",
                   "celery.worker.strategy", "kombu.transport.SQS.SNS"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     # Its warnings are rejected tasks with a traceback; `job.postponed` said why in a line.
