@@ -81,14 +81,18 @@ def test_a_fault_that_passes_is_tried_again(
     box = remote.Box(worker)
     faults += [errors.Unreachable("SNS is away"), errors.Throttled("slow down")]
     with capture_logs() as said:
-        box.start(worker)
-        worker.timers[0].run()
-        worker.turn()
-        worker.timers[1].run()
-        worker.turn()
+        twice_again(box, worker)
     assert [line["seconds"] for line in said] == [remote.PAUSE] * 2
     assert len(worker.timers) == 2
     assert box.consumer is not None
+
+
+def twice_again(box: remote.Box, worker: Worker) -> None:
+    """A start, and both of the tries that follow it."""
+    box.start(worker)
+    for number in range(2):
+        worker.timers[number].run()
+        worker.turn()
 
 
 def test_a_defect_in_asking_is_said_with_its_place_and_tried_again(
@@ -104,11 +108,7 @@ def test_a_defect_in_asking_is_said_with_its_place_and_tried_again(
     box = remote.Box(worker)
     faults.append(errors.Unreachable("SNS is away"))
     with capture_logs() as said:
-        box.start(worker)
-        worker.timers[0].run()
-        worker.turn()
-        worker.timers[1].run()
-        worker.turn()
+        twice_again(box, worker)
     assert [(line["seconds"], line["why"]) for line in said] == [
         (remote.PAUSE, "SNS is away"), (remote.PAUSE, "no new thread")]
     assert [line["exc_info"] is None for line in said] == [True, False]
