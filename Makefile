@@ -33,7 +33,7 @@ up:
 	$(READY) $(BIN)/irs up $(ARGS)
 
 test: lint
-	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(ARGS)
 
 faults:
 	$(READY) $(BIN)/python -m pytest -q tests/faults --matrix $(ARGS)

@@ -81,9 +81,9 @@ class AsyncClient(Shell):
             """The next outcome; None where another image may be sent first."""
             while (outcome := window.pop()) is None and not window.room:
                 done, _ = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
-                flying.difference_update(done)
                 for task in done:
                     task.result()  # raises a bug of ours, in the caller
+                flying.difference_update(done)  # after it: the others' bugs are gathered below
             return outcome
 
         try:

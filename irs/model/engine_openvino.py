@@ -28,6 +28,11 @@ import openvino  # noqa: E402
 #: which does so by itself is said to have (`properties.device.capabilities`).
 PRECISIONS = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16"), "float16": ("f16", "FP16")}
 
+#: The process's, kept for its life. Its CPU plugin gives the thread that loads it another stack for
+#: signals, and takes that down in whichever thread lets it go: the first thread would be left with
+#: the address of one, and the next signal, such as the SIGTERM of a stop, would end the process.
+_CORE = openvino.Core()
+
 _log = log.get("model")
 
 
@@ -46,8 +51,7 @@ class OpenvinoEngine:
                               engine=self.name)
         self.preprocess = source.preprocess
         self.labels = source.labels
-        core = openvino.Core()
-        self.precision = _precision(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        self.precision = _precision(precision, _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         options = {
             "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision][0],
             # One batch at a time, on all of the threads, two of which may share a core.
@@ -55,11 +59,11 @@ class OpenvinoEngine:
             # The cores are also those that fetch and decode: nobody is tied to one.
             "ENABLE_CPU_PINNING": False}
         try:
-            compiled = core.compile_model(str(source.path), "CPU", options)
+            compiled = _CORE.compile_model(str(source.path), "CPU", options)
         except Exception as exc:  # pybind's translations have no common base
             raise ModelError(f"OpenVINO cannot load {source.path}: {_told(exc)}") from exc
         self._request = compiled.create_infer_request()
-        _log.info("model.device", device=core.get_property("CPU", "FULL_DEVICE_NAME").strip(),
+        _log.info("model.device", device=_CORE.get_property("CPU", "FULL_DEVICE_NAME").strip(),
                   precision=self.precision, batches=1)
 
     def predict(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -42,6 +42,8 @@ MAX_HEADERS = 32_768
 #: Seconds after an answer in which a connection makes no room for its client's new one: the next
 #: request may be on its way, and would be lost without an answer. A refused client may wait as long.
 PAUSE = 1.0
+#: Connections that wait to be taken.
+BACKLOG = 1024
 #: Connections taken in one turn of the loop, so that a burst need not wait for as many turns.
 ACCEPTS = 64
 #: TCP keep-alive: seconds of silence, seconds between probes, probes. A client that fell off
@@ -95,15 +97,27 @@ class Acceptor(TcpWSGIServer):
         """
         self._called = True
 
-    def _accept(self) -> None:
+    def _accept(self, most: int = ACCEPTS) -> None:
         """Take the connections that have come."""
         self._called = False
-        for _ in range(ACCEPTS):
+        for _ in range(most):
             before = len(self.active_channels)
             super().handle_accept()
             if len(self.active_channels) <= before:
                 return
             self._admit(next(reversed(self.active_channels.values())))
+
+    def close_listener(self) -> None:
+        """Refuse new connections; the trigger stays, it wakes the loop for each answer.
+
+        Who stands in the socket's queue has connected, and may have sent: closing it would cut him off.
+        """
+        self._accept(BACKLOG)
+        self.accepting = False
+        self.del_channel()
+        self.socket.close()
+        self.pull_trigger()  # nobody may have anything to say
+        self.turn()
 
     def _admit(self, channel: Channel) -> None:
         """Keep a new connection within the bounds: its address's own, and everybody's."""

@@ -23,7 +23,7 @@ from waitress import wasyncore
 from irs import __version__, errors, log, memory
 from irs.heartbeat import Heartbeat
 from irs.settings import Settings
-from irs.web.acceptor import Acceptor
+from irs.web.acceptor import BACKLOG, Acceptor
 from irs.web.services import KEY, Services
 
 #: Descriptors wanted, where the system grants them.
@@ -99,18 +99,12 @@ class WebServer:
         self._services.drain.begin(grace)
         self._services.cloud.end_calls()
         _log.info("web.draining", waiting=self._services.gate.inside, seconds=grace)
-        self._close_listener()
+        self._server.close_listener()
         self._server.turn_senders_away()
         while self._busy() and time.monotonic() < end and not self._hurry.is_set():
             self._server.turn()
             self._beat()
         _log.info("web.stopped", cut_off=self._busy())
-
-    def _close_listener(self) -> None:
-        """Refuse new connections; the trigger stays, it wakes the loop for each answer."""
-        self._server.accepting = False
-        self._server.del_channel()
-        self._server.socket.close()
 
     def _busy(self) -> int:
         """Connections with a request under way, or an answer not yet written or hardly read.
@@ -151,7 +145,7 @@ def _bind(host: str, port: int) -> socket.socket:
     # IPv4 first: `localhost` is both, and 127.0.0.1 is what people and scripts type.
     family, _, _, _, address = min(found, key=lambda item: item[0] != socket.AF_INET)
     try:
-        return socket.create_server(address[:2], family=family, backlog=1024)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as exc:
         why = os.strerror(exc.errno or 0)
         if exc.errno == errno.EADDRNOTAVAIL:

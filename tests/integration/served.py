@@ -83,9 +83,12 @@ class Served:
 
 @contextlib.contextmanager
 def serving() -> Iterator[Callable[..., Served]]:
-    """Gives a function that starts a server; ``held`` is a worker that never answers."""
+    """Gives a function that starts a server; ``held`` is a worker that never answers.
+
+    Without ``run`` the server only listens, as one whose loop does not get its turn.
+    """
     with contextlib.ExitStack() as stack:
-        def start(*, held: bool = False, depth: Callable[[], int] = lambda: 0,
+        def start(*, held: bool = False, run: bool = True, depth: Callable[[], int] = lambda: 0,
                   **overrides: Any) -> Served:
             # One picture serves all requests, and each is to get as far as the worker.
             settings = settings_module.build(
@@ -105,10 +108,11 @@ def serving() -> Iterator[Callable[..., Served]]:
             app = create_app(settings, objects=MemoryObjects(), records=MemoryObjects(), results=results,
                              listener=listener, send=send, depth=depth, ready=lambda: None)
             server = WebServer(app, settings)
-            thread = threading.Thread(target=server.run)
-            thread.start()
-            stack.callback(thread.join, 20)
-            stack.callback(server.stop)
+            if run:
+                thread = threading.Thread(target=server.run)
+                thread.start()
+                stack.callback(thread.join, 20)
+                stack.callback(server.stop)
             return Served(server, app.extensions["irs"], sent, arrived, app)
 
         yield start

@@ -137,6 +137,27 @@ except ModelError as exc:
 """
 
 
+SIGNALLED = """
+import signal, threading
+from irs import settings
+from irs.model import engine
+loaded = [engine.load(settings.load()) for _ in range(2)]
+del loaded[0]
+ending = threading.Thread(target=loaded.clear)
+ending.start()
+ending.join()
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_heard_after_engines_have_come_and_gone(model_dir: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env={**os.environ, "IRS_MODEL_DIR": str(model_dir), "IRS_ENGINE": "openvino"})
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["heard"]), done.stderr
+
+
 def worker(model_dir: Path, home: Path, fenced: str = "") -> str:
     """What a process says that loads the engine as a worker does."""
     environ = {name: value for name, value in os.environ.items() if name != "CI"}

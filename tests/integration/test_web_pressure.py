@@ -462,6 +462,17 @@ def test_a_stopping_server_answers_who_still_sends(serve):
         assert silent.recv(1) == b""
 
 
+def test_a_stopping_server_answers_who_stands_in_its_sockets_queue(serve):
+    served = serve(run=False)
+    body, kind = form("late.jpg")
+    head = HEAD + f"Content-Length: {len(body)}\r\nContent-Type: {kind['Content-Type']}\r\n\r\n".encode()
+    with served.connect(SLOW) as slow, served.connect(head + body) as whole, served.connect() as silent:
+        served.server.stop()
+        served.server.run()
+        assert [answer_on(sock)[0] for sock in (slow, whole)] == [503, 503]
+        assert silent.recv(1) == b""
+
+
 @pytest.mark.parametrize(("head", "kind"), [
     (b"POST /v1/images HTTP/1.1\r\n", "application/problem+json"),
     (b"POST /upload HTTP/1.1\r\n", "text/plain; charset=utf-8"),

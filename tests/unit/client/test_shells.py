@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import itertools
 import json
@@ -308,6 +309,22 @@ def test_a_bug_is_raised_and_nobody_waits_for_ever(shell: Any) -> None:
 
     with pytest.raises(ZeroDivisionError):
         shell(handler).each("classify_many", [b"1", b"2"])
+
+
+def test_of_several_bugs_none_is_left_for_the_loop_to_report() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError("a bug")
+
+    async def body() -> list[dict[str, Any]]:
+        reported: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+        async with AsyncClient("http://irs.test", transport=httpx.MockTransport(handler)) as client:
+            with pytest.raises(ZeroDivisionError):
+                await anext(client.classify_many([b"1", b"2", b"3"]))
+        gc.collect()
+        return reported
+
+    assert asyncio.run(body()) == []
 
 
 def test_several_at_once_and_no_more_than_allowed() -> None:
