@@ -1,7 +1,7 @@
 """Calls to AWS, counted in memory: which, what came of them, how long they took.
 
 Read by `/metrics` where somebody asks. boto3's calls are seen by hooks of its clients, with
-the repeats that it makes itself as one; obstore's are timed where they are made. One costs
+the repeats that it makes itself as one; SQS's and obstore's are timed where they are made. One costs
 some microseconds (`bench/calls_cost.py`), a call to AWS milliseconds.
 """
 

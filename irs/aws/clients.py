@@ -38,29 +38,35 @@ ATTEMPTS = 3
 KEPT = timedelta(minutes=10)
 #: Above the number of threads that may call at once in any of our processes.
 POOL = 64
-
-#: Services that a busy process calls all the time: AWS checks the parameters, and botocore's own
-#: check of them beforehand is a seventh of its time for a call.
-_HOT = frozenset({"sqs"})
-_USER_AGENT = f"irs/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
+USER_AGENT = f"irs/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
 
 _lock = threading.Lock()
 
 
 @functools.lru_cache(maxsize=8)
-def session(settings: Settings) -> boto3.Session:
-    """One session a process: building one costs 0.1 s of CPU and several MB."""
+def _core(settings: Settings) -> botocore.session.Session:
     core = botocore.session.Session()
     if not settings.aws_endpoint_url:
         # Credentials come from the instance's metadata service: one lost answer must not
         # leave a worker without them. botocore's own default is a single try.
         core.set_config_variable("metadata_service_num_attempts", 3)
+    return core
+
+
+def ca_bundle(settings: Settings) -> str | None:
+    """The file of authorities that the environment (``AWS_CA_BUNDLE``) or AWS's configuration names."""
+    return _core(settings).get_config_variable("ca_bundle")
+
+
+@functools.lru_cache(maxsize=8)
+def session(settings: Settings) -> boto3.Session:
+    """One session a process: building one costs 0.1 s of CPU and several MB."""
     secret = settings.aws_secret_access_key
     return boto3.Session(
         region_name=settings.region,
         aws_access_key_id=settings.aws_access_key_id,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
-        botocore_session=core,
+        botocore_session=_core(settings),
     )
 
 
@@ -81,10 +87,8 @@ def client(settings: Settings, service: str, *, read_timeout: float = READ_TIMEO
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 max_pool_connections=POOL,
                 tcp_keepalive=True,
-                # Every call is built in `irs.aws`, and the contract's tests send each of them.
-                parameter_validation=service not in _HOT,
                 # botocore puts its own together anew, twice a call.
-                user_agent=_USER_AGENT,
+                user_agent=USER_AGENT,
                 s3={"addressing_style": "path"} if settings.aws_endpoint_url else {},
             ),
         )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from irs import errors
-from irs.aws import clients
-from irs.aws.faults import classify, translated
+from irs.aws import sqs
+from irs.aws.faults import classify
 from irs.settings import Settings
 
 #: SQS: entries in a batch call.
@@ -77,11 +76,7 @@ class Queue:
         self._address = _address(settings, name)
         if url is not None:
             self._address.url = url
-        self._sqs = clients.client(settings, "sqs")
-        self._sender = clients.client(settings, "sqs", read_timeout=SEND_TIMEOUT)
-        # A stalled poll is the receive loop's to retry, with its own record of it.
-        self._poller = clients.client(
-            settings, "sqs", read_timeout=settings.poll_wait + STALL, attempts=1)
+        self._sqs = sqs.client(settings)
 
     @property
     def url(self) -> str:
@@ -93,20 +88,18 @@ class Queue:
         return found
 
     def _find(self) -> str:
-        with translated(f"SQS queue {self.name}"):
-            url: str = self._sender.get_queue_url(QueueName=self.name)["QueueUrl"]  # perhaps part of a send
-        return url
+        # Perhaps part of a send.
+        return self._sqs.call(f"SQS queue {self.name}", "GetQueueUrl", read_timeout=SEND_TIMEOUT,
+                              QueueName=self.name)["QueueUrl"]
 
     def forget_url(self) -> None:
         """Look the URL up again at the next call (the queue was deleted and made anew)."""
         self._address.url = None
 
-    @contextlib.contextmanager
-    def _called(self, what: str) -> Iterator[None]:
+    def _call(self, what: str, operation: str, **given: Any) -> dict[str, Any]:
         """A call on the queue: one that is not there may be made anew, under another URL."""
         try:
-            with translated(what):
-                yield
+            return self._sqs.call(f"SQS {what} {self.name}", operation, QueueUrl=self.url, **given)
         except errors.NotFound:
             self.forget_url()
             raise
@@ -120,14 +113,10 @@ class Queue:
 
     def send_batch(self, entries: Sequence[tuple[str, int]]) -> list[errors.CloudError | None]:
         """Up to 10 (body, delay in seconds); one outcome an entry, None for accepted."""
-        with self._called(f"SQS send to {self.name}"):
-            answer = self._sender.send_message_batch(
-                QueueUrl=self.url,
-                Entries=[
-                    {"Id": str(i), "MessageBody": body, **({"DelaySeconds": delay} if delay else {})}
-                    for i, (body, delay) in enumerate(entries)
-                ],
-            )
+        answer = self._call(
+            "send to", "SendMessageBatch", read_timeout=SEND_TIMEOUT,
+            Entries=[{"Id": str(i), "MessageBody": body, **({"DelaySeconds": delay} if delay else {})}
+                     for i, (body, delay) in enumerate(entries)])
         return self._outcomes(answer, len(entries), "send to")
 
     # -- receiving -----------------------------------------------------------------------
@@ -139,11 +128,11 @@ class Queue:
         """
         seconds = self._settings.poll_wait if wait is None else min(wait, self._settings.poll_wait)
         hidden = {} if visibility is None else {"VisibilityTimeout": visibility}
-        with self._called(f"SQS receive from {self.name}"):
-            answer = self._poller.receive_message(
-                QueueUrl=self.url, MaxNumberOfMessages=min(count, BATCH), WaitTimeSeconds=seconds,
-                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"], **hidden,
-            )
+        # A stalled poll is the receive loop's to retry, with its own record of it.
+        answer = self._call(
+            "receive from", "ReceiveMessage", read_timeout=self._settings.poll_wait + STALL, attempts=1,
+            MaxNumberOfMessages=min(count, BATCH), WaitTimeSeconds=seconds,
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"], **hidden)
         return [
             Message(
                 id=m["MessageId"], body=m["Body"], receipt=m["ReceiptHandle"],
@@ -155,29 +144,24 @@ class Queue:
 
     def delete_batch(self, receipts: Sequence[str]) -> list[errors.CloudError | None]:
         """Delete up to 10 deliveries; one outcome a receipt."""
-        with self._called(f"SQS DeleteMessage in {self.name}"):
-            answer = self._sqs.delete_message_batch(
-                QueueUrl=self.url,
-                Entries=[{"Id": str(i), "ReceiptHandle": r} for i, r in enumerate(receipts)],
-            )
+        answer = self._call(
+            "DeleteMessage in", "DeleteMessageBatch",
+            Entries=[{"Id": str(i), "ReceiptHandle": r} for i, r in enumerate(receipts)])
         return self._outcomes(answer, len(receipts), "delete from")
 
     def set_visibility_batch(
             self, entries: Sequence[tuple[str, int]]) -> list[errors.CloudError | None]:
         """Set (never add to) the invisibility, in seconds from now, of up to 10 deliveries."""
-        with self._called(f"SQS visibility in {self.name}"):
-            answer = self._sqs.change_message_visibility_batch(
-                QueueUrl=self.url,
-                Entries=[{"Id": str(i), "ReceiptHandle": r, "VisibilityTimeout": s}
-                         for i, (r, s) in enumerate(entries)],
-            )
+        answer = self._call(
+            "visibility in", "ChangeMessageVisibilityBatch",
+            Entries=[{"Id": str(i), "ReceiptHandle": r, "VisibilityTimeout": s}
+                     for i, (r, s) in enumerate(entries)])
         return self._outcomes(answer, len(entries), "visibility in")
 
     def purge(self) -> int:
         """Delete every message; returns about how many there were."""
         count = self.depth().visible
-        with self._called(f"SQS purge of {self.name}"):
-            self._sqs.purge_queue(QueueUrl=self.url)
+        self._call("purge of", "PurgeQueue")
         return count
 
     # -- looking -------------------------------------------------------------------------
@@ -192,8 +176,7 @@ class Queue:
 
     def attributes(self, *names: str) -> dict[str, str]:
         """The queue's named attributes."""
-        with self._called(f"SQS queue {self.name}"):
-            answer = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=list(names))
+        answer = self._call("queue", "GetQueueAttributes", AttributeNames=list(names))
         return dict(answer.get("Attributes", {}))
 
     # -- making --------------------------------------------------------------------------
@@ -203,20 +186,18 @@ class Queue:
         try:
             self._address.url = self._find()
         except errors.NotFound:
-            with self._called(f"SQS create {self.name}"):
-                answer = self._sqs.create_queue(
-                    QueueName=self.name, Attributes=dict(attributes or {}), tags=dict(tags or {}))
+            answer = self._sqs.call(
+                f"SQS create {self.name}", "CreateQueue", QueueName=self.name,
+                Attributes=dict(attributes or {}), tags=dict(tags or {}))
             self._address.url = answer["QueueUrl"]
             return
         if attributes:
-            with self._called(f"SQS create {self.name}"):
-                self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes=dict(attributes))
+            self._call("create", "SetQueueAttributes", Attributes=dict(attributes))
 
     def drop(self) -> None:
         """Delete the queue; one that is not there is no error."""
         try:
-            with self._called(f"SQS delete queue {self.name}"):
-                self._sqs.delete_queue(QueueUrl=self.url)
+            self._call("delete queue", "DeleteQueue")
         except errors.NotFound:
             return
         finally:
@@ -226,9 +207,8 @@ class Queue:
         """Send messages received ``receives`` times without a delete to ``dead``."""
         policy = {"deadLetterTargetArn": dead.attributes("QueueArn")["QueueArn"],
                   "maxReceiveCount": receives}
-        with self._called(f"SQS redrive policy of {self.name}"):
-            self._sqs.set_queue_attributes(
-                QueueUrl=self.url, Attributes={"RedrivePolicy": json.dumps(policy)})
+        self._call("redrive policy of", "SetQueueAttributes",
+                   Attributes={"RedrivePolicy": json.dumps(policy)})
 
     def redrive(self) -> tuple[str, int] | None:
         """The dead-letter queue's name and maxReceiveCount, or None without a policy."""

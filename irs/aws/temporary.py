@@ -10,8 +10,7 @@ import time
 from collections.abc import Collection, Mapping
 
 from irs import errors, log
-from irs.aws import clients
-from irs.aws.faults import translated
+from irs.aws import sqs
 from irs.aws.queues import Queue
 from irs.settings import Settings
 
@@ -41,16 +40,21 @@ def create(settings: Settings, name: str, attributes: Mapping[str, str]) -> Queu
 
 def touch(settings: Settings, queue: Queue) -> None:
     """Say that the owner lives."""
-    with translated(f"SQS tag of {queue.name}"):
-        clients.client(settings, "sqs").tag_queue(QueueUrl=queue.url, Tags=tags(settings))
+    sqs.client(settings).call(f"SQS tag of {queue.name}", "TagQueue",
+                              QueueUrl=queue.url, Tags=tags(settings))
 
 
 def urls(settings: Settings, prefix: str) -> list[str]:
     """The URLs of all queues whose names begin with ``prefix``."""
-    with translated(f"SQS list of {prefix}*"):
-        pages = clients.client(settings, "sqs").get_paginator("list_queues").paginate(
-            QueueNamePrefix=prefix, PaginationConfig={"PageSize": PAGE})
-        return [url for page in pages for url in page.get("QueueUrls", ())]
+    found: list[str] = []
+    more: dict[str, str] = {}
+    while True:
+        page = sqs.client(settings).call(f"SQS list of {prefix}*", "ListQueues",
+                                         QueueNamePrefix=prefix, MaxResults=PAGE, **more)
+        found += page.get("QueueUrls", ())
+        if not page.get("NextToken"):
+            return found
+        more = {"NextToken": page["NextToken"]}
 
 
 def sweep(settings: Settings, prefix: str) -> list[str]:
@@ -84,8 +88,8 @@ def foremost(settings: Settings, prefix: str, own: Collection[str]) -> bool:
 def _left(settings: Settings, url: str, name: str) -> bool:
     """Whether its owner has not been seen for long; not where it has no mark, or is gone itself."""
     try:
-        with translated(f"SQS tags of {name}"):
-            found = clients.client(settings, "sqs").list_queue_tags(QueueUrl=url).get("Tags", {})
+        found = sqs.client(settings).call(
+            f"SQS tags of {name}", "ListQueueTags", QueueUrl=url).get("Tags", {})
     except errors.NotFound:
         return False
     seen = found.get(SEEN_TAG, "")

@@ -1,0 +1,168 @@
+"""SQS's calls over libcurl, in a sixth of boto3's processor time (docs/decisions/0036).
+
+SQS speaks JSON: an operation's name in a header, its parameters as the body. libcurl signs, and
+keeps connections; credentials and the endpoint are boto3's, found as for every other service.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import threading
+import time
+from typing import Any
+
+import pycurl
+from botocore.credentials import ReadOnlyCredentials
+from botocore.httpsession import get_cert_path
+
+from irs import errors
+from irs.aws import calls, clients
+from irs.aws.faults import NO_CREDENTIALS, classify, translated
+from irs.settings import Settings
+
+#: Seconds, the longest pause before the second try, twice that before the third: any length up to it.
+PAUSE = 1.0
+#: Seconds after which the main thread looks after its call by itself.
+TURN = 1.0
+
+
+class Client:
+    """Thread-safe. Build it with `client`: one a process, as its connections are shared."""
+
+    def __init__(self, settings: Settings) -> None:
+        known = clients.client(settings, "sqs").meta
+        self._session = clients.session(settings)
+        self._options = [
+            (pycurl.URL, known.endpoint_url), (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.AWS_SIGV4, f"aws:amz:{known.region_name}:sqs"),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+            (pycurl.CONNECTTIMEOUT_MS, int(1000 * clients.CONNECT_TIMEOUT)),
+            (pycurl.NOSIGNAL, 1), (pycurl.TCP_KEEPALIVE, 1), (pycurl.USERAGENT, clients.USER_AGENT),
+            (pycurl.CAINFO, clients.ca_bundle(settings) or get_cert_path(verify=True)),
+        ]
+        #: not in a call; the last one used is taken first, so that few connections are kept
+        self._idle: list[_Line] = []
+
+    def call(self, what: str, operation: str, *, read_timeout: float = clients.READ_TIMEOUT,
+             attempts: int = clients.ATTEMPTS, **parameters: Any) -> dict[str, Any]:
+        """SQS's answer to ``operation``; raises `irs.errors.CloudError`, whose text begins with ``what``.
+
+        ``read_timeout``: seconds for one of the ``attempts``, its connection included. What may pass
+        is tried again after a pause of any length up to `PAUSE` and its double, as botocore does.
+        """
+        body = json.dumps(parameters, ensure_ascii=False, separators=(",", ":")).encode()
+        with calls.timed("sqs", operation):
+            for attempt in range(1, attempts):
+                try:
+                    return self._try(what, operation, body, read_timeout)
+                except errors.Retryable:
+                    time.sleep(random.uniform(0, PAUSE * 2 ** (attempt - 1)))  # noqa: S311 - jitter
+            return self._try(what, operation, body, read_timeout)
+
+    def _try(self, what: str, operation: str, body: bytes, seconds: float) -> dict[str, Any]:
+        credentials = self._credentials(what)
+        try:
+            line = self._idle.pop()
+        except IndexError:
+            line = _Line(self._options)
+        try:
+            status, heads, answer = line.post(operation, body, credentials, seconds)
+        except pycurl.error as exc:
+            raise errors.Unreachable(f"{what}: {_reason(exc)}", code=f"curl {exc.args[0]}") from exc
+        if len(self._idle) < clients.POOL:
+            self._idle.append(line)
+        try:
+            found = json.loads(answer or b"{}")
+        except ValueError as exc:
+            if status == 200:
+                raise errors.Unreachable(f"{what}: the answer is no JSON", code="NoJson") from exc
+            found = {}
+        if status == 200:
+            return found if isinstance(found, dict) else {}
+        raise _refusal(what, status, heads, found if isinstance(found, dict) else {})
+
+    def _credentials(self, what: str) -> ReadOnlyCredentials:
+        with translated(what):
+            found = self._session.get_credentials()
+            if found is None:
+                raise errors.AccessDenied(f"{what}: {NO_CREDENTIALS}", code="NoCredentials")
+            return found.get_frozen_credentials()
+
+
+@functools.lru_cache(maxsize=8)
+def client(settings: Settings) -> Client:
+    """The process's."""
+    return Client(settings)
+
+
+class _Line:
+    """A handle of libcurl's with its connection; for one thread at a time."""
+
+    def __init__(self, options: list[tuple[int, Any]]) -> None:
+        self._heads: list[bytes] = []
+        self._answer: list[bytes] = []
+        self._curl = pycurl.Curl()
+        #: what keeps the connection in the main thread
+        self._multi: pycurl.CurlMulti | None = None
+        for option, value in options:
+            self._curl.setopt(option, value)
+        self._curl.setopt(pycurl.HEADERFUNCTION, self._heads.append)
+        self._curl.setopt(pycurl.WRITEFUNCTION, self._answer.append)
+
+    def post(self, operation: str, body: bytes, credentials: ReadOnlyCredentials,
+             seconds: float) -> tuple[int, list[bytes], bytes]:
+        """Status, lines of the header, and body; of no more use once it has raised (`pycurl.error`)."""
+        curl = self._curl
+        # No `Expect`: libcurl would wait for a word before it sends a large body.
+        headers = ["Content-Type: application/x-amz-json-1.0", "Expect:",
+                   f"X-Amz-Target: AmazonSQS.{operation}"]
+        if credentials.token:
+            headers.append(f"X-Amz-Security-Token: {credentials.token}")
+        curl.setopt(pycurl.HTTPHEADER, headers)
+        curl.setopt(pycurl.USERNAME, credentials.access_key)
+        curl.setopt(pycurl.PASSWORD, credentials.secret_key)
+        curl.setopt(pycurl.TIMEOUT_MS, int(1000 * seconds))
+        curl.setopt(pycurl.POSTFIELDS, body)
+        if threading.current_thread() is threading.main_thread():
+            self._perform_stoppably()
+        else:
+            curl.perform()
+        answer = curl.getinfo(pycurl.RESPONSE_CODE), self._heads[:], b"".join(self._answer)
+        # An idle line keeps no messages.
+        curl.setopt(pycurl.POSTFIELDS, b"")
+        self._heads.clear()
+        self._answer.clear()
+        return answer
+
+    def _perform_stoppably(self) -> None:
+        """As `pycurl.Curl.perform`, but it returns to Python at a signal: Ctrl-C would wait for the answer.
+
+        For the main thread, which alone hears signals.
+        """
+        multi = self._multi = self._multi or pycurl.CurlMulti()
+        multi.add_handle(self._curl)
+        try:
+            while multi.perform()[1]:
+                if multi.select(TURN) < 0:
+                    time.sleep(TURN / 100)  # it looks a name up, in a thread of its own
+            for _, number, message in multi.info_read()[2]:
+                raise pycurl.error(number, message)
+        finally:
+            multi.remove_handle(self._curl)
+
+
+def _refusal(what: str, status: int, heads: list[bytes], found: dict[str, Any]) -> errors.CloudError:
+    """What SQS says that is wrong. The header has the code that its older protocol had for it."""
+    code = str(found.get("__type") or status).rpartition("#")[2]
+    for head in heads:
+        name, _, value = head.partition(b":")
+        if name.strip().lower() == b"x-amzn-query-error":
+            code = value.partition(b";")[0].strip().decode("ascii", "replace") or code
+    message = " ".join(str(found.get("message") or found.get("Message") or "").split())
+    return classify(code, status, message)(f"{what}: {message or code}", code=code)
+
+
+def _reason(exc: pycurl.error) -> str:
+    return " ".join(str(exc.args[1] if len(exc.args) > 1 else exc).split()) or "no answer"
