@@ -40,7 +40,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -50,7 +49,7 @@ import numpy as np
 from client import form
 from efficiency import photographs
 from peers import systems
-from service import until
+from service import in_memory, until
 from upload import quantile
 
 from irs import settings as settings_module
@@ -265,7 +264,7 @@ def main() -> int:
     for name in [*options.only] * options.rounds:
         if name in absent:
             continue
-        with tempfile.TemporaryDirectory(prefix="irs-") as scratch:
+        with in_memory() as scratch:
             try:
                 rows += measure(name, options, Path(scratch))
             except (subprocess.SubprocessError, RuntimeError, TimeoutError) as exc:

@@ -19,7 +19,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections import Counter
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
-from service import Tier, Tiers, until, verdict
+from service import Tier, Tiers, in_memory, until, verdict
 
 from irs import settings as settings_module
 from irs.aws.objects import Objects
@@ -202,7 +201,7 @@ def main() -> int:
         bare(options)
         return 0
     rows: list[tuple[dict[str, float], dict[str, float]]] = []
-    with tempfile.TemporaryDirectory() as scratch, Tiers(
+    with in_memory() as scratch, Tiers(
             Path(scratch), cores={"cloud": {CLOUD}, "worker": {WORKER}},
             engine_threads=1, max_batch=options.batch) as tiers:
         os.sched_setaffinity(0, {CLOUD})

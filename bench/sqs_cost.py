@@ -13,14 +13,13 @@ import argparse
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from service import Tiers, verdict
+from service import Tiers, in_memory, verdict
 
 from irs.aws import clients
 from irs.aws.queues import BATCH, Queue
@@ -58,7 +57,7 @@ def main() -> int:
     options = parser.parse_args()
     sweep = np.zeros(SWEEP, np.uint8)
     spent: dict[tuple[str, str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory() as scratch, Tiers(
+    with in_memory() as scratch, Tiers(
             Path(scratch), cores={"cloud": {CLOUD}, "worker": {CALLER}}, engine_threads=1) as tiers:
         os.sched_setaffinity(0, {CALLER})
         queue = Queue(tiers.settings, tiers.settings.input_queue)

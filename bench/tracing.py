@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ from pathlib import Path
 from client import upload
 from efficiency import photographs
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from service import Tier, Tiers, until, verdict
+from service import Tier, Tiers, in_memory, until, verdict
 
 #: What must hold: processor time of both tiers together, recorded over not recorded.
 MOST = 1.15
@@ -89,7 +88,7 @@ def main() -> int:
         stack.callback(sink.shutdown)
         kinds = {}
         for kind, more in (("off", {}), ("on", {"traces": f"http://127.0.0.1:{sink.server_port}"})):
-            scratch = stack.enter_context(tempfile.TemporaryDirectory())
+            scratch = stack.enter_context(in_memory())
             tiers = stack.enter_context(Tiers(Path(scratch), **more))
             kinds[kind] = {"web": tiers.web(), "worker": tiers.worker()}
         taken = {kind: [] for kind in kinds}

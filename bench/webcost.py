@@ -19,7 +19,6 @@ import argparse
 import os
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -30,7 +29,7 @@ from typing import Any
 
 from client import form, request
 from efficiency import photographs
-from service import Tier, Tiers, verdict
+from service import Tier, Tiers, in_memory, verdict
 
 from irs.audit import letters
 from irs.aws.queues import Queue
@@ -118,7 +117,7 @@ def rounds(web: Tier, cloud: Tier, forms: list[Any], options: argparse.Namespace
 def measure(options: argparse.Namespace, forms: list[Any]) -> list[dict[str, Any]]:
     """A row a web tier: the medians of its rounds."""
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        scratch = Path(stack.enter_context(in_memory()))
         tiers = stack.enter_context(Tiers(scratch, max_waiting=2 * options.at_once, max_queue_wait=None))
         webs = {"web": tiers.web()}
         if options.against:
