@@ -17,7 +17,7 @@ from irs import errors, settings
 from irs.aws import probe, provision
 from irs.aws.fleet import Fleet
 from irs.aws.queues import Queue
-from irs.model import exported
+from irs.model import exported, installed
 from irs.settings import Settings
 
 Level = Literal["ok", "warn", "fail"]
@@ -63,6 +63,8 @@ def run() -> Iterator[Check]:
     yield from check_names()
     yield from check_cloud(loaded)
     yield check_model(loaded)
+    if loaded.engine != "auto":
+        yield check_engine(loaded)
     yield check_disk(loaded)
 
 
@@ -201,6 +203,15 @@ def check_model(loaded: Settings) -> Check:
                            "damaged, or from other weights or another version")
     return Check(name="model", level="warn", mend=f"nothing: the first instance exports it; or {mend}",
                  found=f"{loaded.model} is not exported yet in {_short(loaded.model_dir.absolute())}")
+
+
+def check_engine(loaded: Settings) -> Check:
+    """The engine that is asked for is installed: workers need it, the other tiers do not."""
+    how = installed.lacking(loaded.engine)
+    if how is None:
+        return Check(name="engine", level="ok", found=f"{loaded.engine} is installed")
+    return Check(name="engine", level="warn", found=f"IRS_ENGINE={loaded.engine} is not installed here",
+                 mend=f"nothing where no worker runs; else {how}")
 
 
 def check_disk(loaded: Settings) -> Check:

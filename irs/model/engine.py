@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
-import platform
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +16,7 @@ from irs import log
 from irs.domain.images import Preprocess
 from irs.domain.jobs import ModelInfo, Prediction
 from irs.errors import ModelError
-from irs.model import export_child, exported, weights
+from irs.model import export_child, exported, installed, weights
 from irs.settings import Settings
 
 #: What the canary's settings are called, by those of the fleet's model.
@@ -69,6 +67,8 @@ def load(settings: Settings, fetch: weights.Fetch | None = None) -> Engine:
     Raises `ModelError`, and `CloudError` from ``fetch``.
     """
     chosen = _choose(settings)
+    if how := installed.lacking(chosen):
+        raise ModelError(f"IRS_ENGINE={settings.engine}: {chosen} is not installed ({how})")
     engine = {"torch": _torch, "onnxruntime": _onnxruntime, "openvino": _openvino}[chosen](settings, fetch)
     warm(engine, settings.max_batch)
     _log.info("model.loaded", model=engine.info.name, version=engine.info.version, engine=engine.name)
@@ -130,7 +130,7 @@ def check_batch(batch: np.ndarray[Any, Any], preprocess: Preprocess) -> None:
 def _choose(settings: Settings) -> str:
     if settings.engine != "auto":
         return settings.engine
-    if not _has_nvidia_gpu() or importlib.util.find_spec("torch") is None:
+    if not _has_nvidia_gpu() or installed.lacking("torch"):
         return "onnxruntime"
     import torch
 
@@ -171,10 +171,6 @@ def _onnxruntime(settings: Settings, fetch: weights.Fetch | None) -> Engine:
 
 
 def _openvino(settings: Settings, fetch: weights.Fetch | None) -> Engine:
-    if importlib.util.find_spec("openvino") is None:
-        how = ("irs[worker] leaves it out on arm64: pip install openvino, which needs glibc 2.35"
-               if platform.machine() == "aarch64" else "pip install 'irs[worker]'")
-        raise ModelError(f"IRS_ENGINE=openvino: it is not installed ({how})")
     from irs.model import engine_openvino
 
     return engine_openvino.OpenvinoEngine(_exported(settings, fetch), threads=threads(settings),

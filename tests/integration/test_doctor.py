@@ -17,7 +17,7 @@ from irs import cli, doctor, settings
 from irs.aws import clients, probe, provision
 from irs.aws.queues import Queue
 from irs.doctor import Check
-from irs.model import exported
+from irs.model import exported, installed
 from irs.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -176,6 +176,16 @@ def test_model_file(cloud: Any, tmp_path: Path) -> None:
     check = doctor.check_model(chosen)
     assert check.level == "fail"
     assert "irs model export" in check.mend
+
+
+def test_the_engine_that_is_asked_for(cloud: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    adopt(monkeypatch, cloud.fresh(engine="openvino"))
+    (check,) = (check for check in doctor.run() if check.name == "engine")
+    assert (check.level, check.found) == ("ok", "openvino is installed")
+    monkeypatch.setattr(installed.importlib.util, "find_spec", lambda name: None)
+    check = doctor.check_engine(cloud.fresh(engine="torch"))
+    assert (check.level, check.found) == ("warn", "IRS_ENGINE=torch is not installed here")
+    assert check.mend == "nothing where no worker runs; else pip install 'irs[gpu]'"
 
 
 # -- the command -----------------------------------------------------------------------------
