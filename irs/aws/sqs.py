@@ -79,9 +79,11 @@ class Client:
             if status == 200:
                 raise errors.Unreachable(f"{what}: the answer is no JSON", code="NoJson") from exc
             found = {}
+        # As boto3 does: a member that is null is not there.
+        told = {k: v for k, v in found.items() if v is not None} if isinstance(found, dict) else {}
         if status == 200:
-            return found if isinstance(found, dict) else {}
-        raise _refusal(what, status, heads, found if isinstance(found, dict) else {})
+            return told
+        raise _refusal(what, status, heads, told)
 
     def _credentials(self, what: str) -> ReadOnlyCredentials:
         with translated(what):
@@ -117,6 +119,7 @@ class _Line:
         curl = self._curl
         # No `Expect`: libcurl would wait for a word before it sends a large body.
         headers = ["Content-Type: application/x-amz-json-1.0", "Expect:",
+                   "X-Amzn-Query-Mode: true",  # the older protocol's codes with errors
                    f"X-Amz-Target: AmazonSQS.{operation}"]
         if credentials.token:
             headers.append(f"X-Amz-Security-Token: {credentials.token}")
@@ -155,7 +158,8 @@ class _Line:
 
 def _refusal(what: str, status: int, heads: list[bytes], found: dict[str, Any]) -> errors.CloudError:
     """What SQS says that is wrong. The header has the code that its older protocol had for it."""
-    code = str(found.get("__type") or status).rpartition("#")[2]
+    # Perhaps with a namespace before it and an address after it.
+    code = str(found.get("__type") or status).partition(":")[0].rpartition("#")[2]
     for head in heads:
         name, _, value = head.partition(b":")
         if name.strip().lower() == b"x-amzn-query-error":

@@ -85,6 +85,7 @@ def test_a_call_is_json_signed_as_botocore_signs(server: Receiver, client: sqs.C
     assert call.headers["content-type"] == "application/x-amz-json-1.0"
     assert call.headers["user-agent"].startswith("irs/")
     assert "expect" not in call.headers
+    assert call.headers["x-amzn-query-mode"] == "true", "the codes that `faults` knows are asked for"
     scope = f"AWS4-HMAC-SHA256 Credential={KEY}/{call.headers['x-amz-date'][:8]}/eu-west-3/sqs/aws4_request"
     assert call.headers["authorization"].startswith(scope)
     assert {"host", "x-amz-date", "x-amz-target"} <= set(
@@ -120,6 +121,7 @@ def test_without_credentials_it_says_so(
     (400, "InvalidParameterValue;Sender", {"__type": "x#Y", "Message": "ReceiptHandle has expired"},
      errors.BadReceipt, "ReceiptHandle has expired"),
     (403, None, {"__type": "AccessDeniedException", "message": "no"}, errors.AccessDenied, "no"),
+    (400, None, {"__type": "a.b#NotFoundException:http://a/b#c", "message": "no"}, errors.NotFound, "no"),
     (400, "SomethingNew", {}, errors.Permanent, "SomethingNew"),
     (404, None, b"<html>not here</html>", errors.NotFound, "404"),
     (400, None, b"[1]", errors.Permanent, "400"),
@@ -134,6 +136,15 @@ def test_a_refusal_is_one_of_ours_in_one_line_and_is_not_repeated(
         ask(client)
     assert (type(caught.value), str(caught.value)) == (kind, f"SQS queue tasks: {said}")
     assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize("code", ["KMS.ThrottlingException", "RequestThrottled"])
+def test_who_is_too_fast_is_told_so(server: Receiver, client: sqs.Client, code: str) -> None:
+    server.answer = lambda number: 400
+    server.headers = {"x-amzn-query-error": f"{code};Sender"}
+    with pytest.raises(errors.Throttled):
+        ask(client)
+    assert len(server.calls) == 3
 
 
 @pytest.mark.parametrize("first", [500, 503, 429])
@@ -154,6 +165,11 @@ def test_what_may_pass_is_tried_three_times(server: Receiver, client: sqs.Client
 def test_an_answer_may_be_empty(server: Receiver, client: sqs.Client, text: bytes) -> None:
     server.text = text
     assert ask(client) == {}
+
+
+def test_a_member_that_is_null_is_as_if_it_were_not_there(server: Receiver, client: sqs.Client) -> None:
+    server.text = b'{"Attributes": null, "QueueUrl": "u"}'
+    assert ask(client) == {"QueueUrl": "u"}
 
 
 def test_an_answer_that_is_no_json_may_be_another_time(server: Receiver, client: sqs.Client) -> None:
