@@ -12,10 +12,12 @@ import random
 import threading
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pycurl
 from botocore.credentials import ReadOnlyCredentials
 from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
 from irs import errors
 from irs.aws import calls, clients
@@ -33,9 +35,12 @@ class Client:
 
     def __init__(self, settings: Settings) -> None:
         known = clients.client(settings, "sqs").meta
+        proxies = get_environ_proxies(known.endpoint_url)
         self._session = clients.session(settings)
         self._options = [
             (pycurl.URL, known.endpoint_url), (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            # boto3's, as for every other service: libcurl reads the environment in another way.
+            (pycurl.PROXY, proxies.get(urlsplit(known.endpoint_url).scheme, "")), (pycurl.NOPROXY, ""),
             (pycurl.AWS_SIGV4, f"aws:amz:{known.region_name}:sqs"),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.CONNECTTIMEOUT_MS, int(1000 * clients.CONNECT_TIMEOUT)),
@@ -52,7 +57,9 @@ class Client:
         ``read_timeout``: seconds for one of the ``attempts``, its connection included. What may pass
         is tried again after a pause of any length up to `PAUSE` and its double, as botocore does.
         """
-        body = json.dumps(parameters, ensure_ascii=False, separators=(",", ":")).encode()
+        # What UTF-8 has no bytes for is left as JSON's \u.
+        body = json.dumps(parameters, ensure_ascii=False, separators=(",", ":")).encode(
+            errors="backslashreplace")
         with calls.timed("sqs", operation):
             for attempt in range(1, attempts):
                 try:
@@ -90,7 +97,13 @@ class Client:
             found = self._session.get_credentials()
             if found is None:
                 raise errors.AccessDenied(f"{what}: {NO_CREDENTIALS}", code="NoCredentials")
-            return found.get_frozen_credentials()
+            credentials = found.get_frozen_credentials()
+        told = f"{credentials.access_key}{credentials.secret_key}{credentials.token or ''}"
+        if not (told.isascii() and told.isprintable()):
+            raise errors.AccessDenied(
+                f"{what}: AWS credentials have letters, digits and signs of ASCII only, and no line's end; "
+                "these have something else", code="BadCredentials")
+        return credentials
 
 
 @functools.lru_cache(maxsize=8)

@@ -112,6 +112,53 @@ def test_without_credentials_it_says_so(
     assert server.calls == []
 
 
+@pytest.mark.parametrize(("key", "secret", "token"), [
+    ("AKIDÄ", SECRET, None), (KEY, "geheimniß", None), (KEY, "a\0b", None), (KEY + "\n", SECRET, None),
+    (KEY, SECRET, "token\n"), (KEY, SECRET, "token\r\nX-More: 1"),
+])
+def test_credentials_that_can_be_none_are_told_and_not_sent(
+        server: Receiver, client: sqs.Client, monkeypatch: pytest.MonkeyPatch,
+        key: str, secret: str, token: str | None) -> None:
+    monkeypatch.setattr(clients.session(made(server.url(""))), "get_credentials",
+                        lambda: Credentials(key, secret, token))
+    with pytest.raises(errors.AccessDenied) as caught:
+        ask(client)
+    assert str(caught.value) == ("SQS queue tasks: AWS credentials have letters, digits and signs of ASCII "
+                                 "only, and no line's end; these have something else")
+    assert server.calls == []
+
+
+def test_a_lone_surrogate_is_sent_as_json_writes_it(server: Receiver, client: sqs.Client) -> None:
+    ask(client, QueueName="ä\udcff")
+    assert server.calls[0].body == '{"QueueName":"ä\\udcff"}'.encode()
+
+
+DEAD = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(("environment", "reached"), [
+    ({"http_proxy": DEAD}, False), ({"HTTP_PROXY": DEAD}, False), ({"ALL_PROXY": DEAD}, True),
+    ({"http_proxy": DEAD, "no_proxy": "127.0.0.1"}, True),
+    ({"http_proxy": DEAD, "no_proxy": "127.0.0.1:PORT"}, True),
+    ({"http_proxy": DEAD, "no_proxy": "127.0.0.1:1"}, False),
+])
+def test_proxies_are_those_that_boto3_finds(
+        server: Receiver, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str],
+        reached: bool) -> None:
+    for name in ("http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.replace("PORT", str(server.port)))
+    client = sqs.Client(made(server.url("")))
+    if reached:
+        assert ask(client) == ANSWERS
+    else:
+        with pytest.raises(errors.Unreachable, match=r"^SQS queue tasks: .*proxy"):
+            ask(client, attempts=1)
+    assert len(server.calls) == reached
+
+
 # -- what it makes of answers ----------------------------------------------------------------
 @pytest.mark.parametrize(("status", "code", "text", "kind", "said"), [
     (400, "AWS.SimpleQueueService.NonExistentQueue;Sender",
