@@ -11,6 +11,7 @@ import json
 import random
 import threading
 import time
+from http.client import responses
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -161,7 +162,8 @@ class _Line:
         multi.add_handle(self._curl)
         try:
             while multi.perform()[1]:
-                if multi.select(TURN) < 0:
+                due = multi.timeout()  # milliseconds; -1: libcurl has nothing to do by itself
+                if multi.select(min(TURN, due / 1000) if due >= 0 else TURN) < 0:
                     time.sleep(TURN / 100)  # it looks a name up, in a thread of its own
             for _, number, message in multi.info_read()[2]:
                 raise pycurl.error(number, message)
@@ -178,7 +180,9 @@ def _refusal(what: str, status: int, heads: list[bytes], found: dict[str, Any]) 
         if name.strip().lower() == b"x-amzn-query-error":
             code = value.partition(b";")[0].strip().decode("ascii", "replace") or code
     message = " ".join(str(found.get("message") or found.get("Message") or "").split())
-    return classify(code, status, message)(f"{what}: {message or code}", code=code)
+    if not message:  # perhaps not SQS's answer, but a proxy's or a load balancer's
+        message = f"HTTP {code} {responses.get(status, '')}".strip() if code == str(status) else code
+    return classify(code, status, message)(f"{what}: {message}", code=code)
 
 
 def _reason(exc: pycurl.error) -> str:

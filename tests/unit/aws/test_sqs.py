@@ -170,8 +170,9 @@ def test_proxies_are_those_that_boto3_finds(
     (403, None, {"__type": "AccessDeniedException", "message": "no"}, errors.AccessDenied, "no"),
     (400, None, {"__type": "a.b#NotFoundException:http://a/b#c", "message": "no"}, errors.NotFound, "no"),
     (400, "SomethingNew", {}, errors.Permanent, "SomethingNew"),
-    (404, None, b"<html>not here</html>", errors.NotFound, "404"),
-    (400, None, b"[1]", errors.Permanent, "400"),
+    (404, None, b"<html>not here</html>", errors.NotFound, "HTTP 404 Not Found"),
+    (400, None, b"[1]", errors.Permanent, "HTTP 400 Bad Request"),
+    (499, None, b"", errors.Permanent, "HTTP 499"),
 ])
 def test_a_refusal_is_one_of_ours_in_one_line_and_is_not_repeated(
         server: Receiver, client: sqs.Client, status: int, code: str | None, text: Any,
@@ -242,7 +243,7 @@ def test_who_does_not_answer_is_given_up_in_time(call: Any) -> None:
         began = time.monotonic()
         with pytest.raises(errors.Unreachable, match=r"^SQS queue tasks: [^\n]*timed out[^\n]*$"):
             call(client, read_timeout=0.2)
-        assert 0.5 < time.monotonic() - began < 10, "three tries of 0.2 s"
+        assert 0.5 < time.monotonic() - began < 2, "three tries of 0.2 s"
 
 
 @pytest.mark.parametrize("call", [ask, elsewhere])
