@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import random
 import threading
 import time
@@ -50,6 +51,9 @@ class Client:
         ]
         #: not in a call; the last one used is taken first, so that few connections are kept
         self._idle: list[_Line] = []
+        #: of the process that this one was forked from, which still uses them: never closed here
+        self._foreign: list[_Line] = []
+        self._pid = os.getpid()
 
     def call(self, what: str, operation: str, *, read_timeout: float = clients.READ_TIMEOUT,
              attempts: int = clients.ATTEMPTS, **parameters: Any) -> dict[str, Any]:
@@ -71,10 +75,7 @@ class Client:
 
     def _try(self, what: str, operation: str, body: bytes, seconds: float) -> dict[str, Any]:
         credentials = self._credentials(what)
-        try:
-            line = self._idle.pop()
-        except IndexError:
-            line = _Line(self._options)
+        line = self._line()
         try:
             status, heads, answer = line.post(operation, body, credentials, seconds)
         except pycurl.error as exc:
@@ -92,6 +93,15 @@ class Client:
         if status == 200:
             return told
         raise _refusal(what, status, heads, told)
+
+    def _line(self) -> _Line:
+        if os.getpid() != self._pid:
+            self._foreign += self._idle
+            self._idle, self._pid = [], os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Line(self._options)
 
     def _credentials(self, what: str) -> ReadOnlyCredentials:
         with translated(what):

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -287,6 +288,52 @@ def test_an_idle_connection_keeps_no_messages(server: Receiver, client: sqs.Clie
     assert len(elsewhere(client)["Messages"]) == 1
     for line in client._idle:
         assert (line._answer, line._heads) == ([], [])
+
+
+FORKED = """
+import os
+from irs import settings
+from irs.aws import sqs
+client = sqs.client(settings.load())
+
+def ask(who):
+    for number in range(50):
+        client.call("x", "GetQueueUrl", attempts=1, QueueName=f"{who} {number}")
+
+ask("before")
+if (child := os.fork()) == 0:
+    ask("child")
+    os._exit(0)
+ask("parent")
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_has_connections_of_its_own() -> None:
+    asked: list[set[str]] = []
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+    class Connection(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(mine := set())
+            while (header := list(iter(lambda: self.rfile.readline().strip(), b""))):
+                length = next(line for line in header if line.startswith(b"Content-Length")).split()[1]
+                mine.add(json.loads(self.rfile.read(int(length)))["QueueName"].split()[0])
+                self.wfile.write(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False,
+                env={**os.environ, "IRS_AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_address[1]}",
+                     "IRS_AWS_ACCESS_KEY_ID": KEY, "IRS_AWS_SECRET_ACCESS_KEY": SECRET})
+        finally:
+            server.shutdown()
+            thread.join(20)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(map(sorted, asked)) == [["before", "parent"], ["child"]]
 
 
 INTERRUPTED = """
