@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import random
 import threading
@@ -30,6 +31,9 @@ from irs.settings import Settings
 PAUSE = 1.0
 #: Seconds after which the main thread looks after its call by itself.
 TURN = 1.0
+#: Seconds after which credentials that were not found are looked for again: where there is no
+#: metadata service that takes 4 s.
+LOOK_AGAIN = 30.0
 
 
 class Client:
@@ -54,6 +58,8 @@ class Client:
         #: of the process that this one was forked from, which still uses them: never closed here
         self._foreign: list[_Line] = []
         self._pid = os.getpid()
+        #: when credentials were looked for in vain, by `time.monotonic`
+        self._in_vain = -math.inf
 
     def call(self, what: str, operation: str, *, read_timeout: float = clients.READ_TIMEOUT,
              attempts: int = clients.ATTEMPTS, **parameters: Any) -> dict[str, Any]:
@@ -105,8 +111,11 @@ class Client:
 
     def _credentials(self, what: str) -> ReadOnlyCredentials:
         with translated(what):
-            found = self._session.get_credentials()
+            lately = time.monotonic() < self._in_vain + LOOK_AGAIN
+            found = None if lately else self._session.get_credentials()
             if found is None:
+                if not lately:
+                    self._in_vain = time.monotonic()
                 raise errors.AccessDenied(f"{what}: {NO_CREDENTIALS}", code="NoCredentials")
             credentials = found.get_frozen_credentials()
         told = f"{credentials.access_key}{credentials.secret_key}{credentials.token or ''}"

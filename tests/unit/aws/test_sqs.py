@@ -113,6 +113,18 @@ def test_without_credentials_it_says_so(
     assert server.calls == []
 
 
+def test_credentials_that_are_not_there_are_not_looked_for_at_every_call(
+        server: Receiver, client: sqs.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Credentials | None] = [None, Credentials(KEY, SECRET)]
+    monkeypatch.setattr(clients.session(made(server.url(""))), "get_credentials", lambda: found.pop(0))
+    for _ in range(2):
+        with pytest.raises(errors.AccessDenied, match="no AWS credentials found"):
+            ask(client)
+    assert len(found) == 1
+    monkeypatch.setattr(sqs, "LOOK_AGAIN", 0.0)
+    assert ask(client) == ANSWERS
+
+
 @pytest.mark.parametrize(("key", "secret", "token"), [
     ("AKIDÄ", SECRET, None), (KEY, "geheimniß", None), (KEY, "a\0b", None), (KEY + "\n", SECRET, None),
     (KEY, SECRET, "token\n"), (KEY, SECRET, "token\r\nX-More: 1"),
