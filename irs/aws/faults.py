@@ -20,7 +20,8 @@ NO_CREDENTIALS = "no AWS credentials found; `irs up` brings its own, for command
 _THROTTLED = frozenset({
     "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
     "RequestThrottledException", "RequestLimitExceeded", "TooManyRequestsException",
-    "SlowDown", "KmsThrottled", "BandwidthLimitExceeded", "PriorRequestNotComplete",
+    "SlowDown", "KmsThrottled", "KMS.ThrottlingException", "BandwidthLimitExceeded",
+    "PriorRequestNotComplete",
     # SQS: so many messages are in flight, or so soon after a queue of that name was deleted.
     "OverLimit", "QueueDeletedRecently", "AWS.SimpleQueueService.QueueDeletedRecently",
 })

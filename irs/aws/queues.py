@@ -89,8 +89,15 @@ class Queue:
 
     def _find(self) -> str:
         # Perhaps part of a send.
-        return self._sqs.call(f"SQS queue {self.name}", "GetQueueUrl", read_timeout=SEND_TIMEOUT,
-                              QueueName=self.name)["QueueUrl"]
+        return self._named(self._sqs.call(
+            f"SQS queue {self.name}", "GetQueueUrl", read_timeout=SEND_TIMEOUT, QueueName=self.name))
+
+    def _named(self, answer: Mapping[str, Any]) -> str:
+        url: str | None = answer.get("QueueUrl")
+        if not url:
+            raise errors.Unreachable(
+                f"SQS queue {self.name}: the answer has no URL of the queue", code="NoUrl")
+        return url
 
     def forget_url(self) -> None:
         """Look the URL up again at the next call (the queue was deleted and made anew)."""
@@ -189,7 +196,7 @@ class Queue:
             answer = self._sqs.call(
                 f"SQS create {self.name}", "CreateQueue", QueueName=self.name,
                 Attributes=dict(attributes or {}), tags=dict(tags or {}))
-            self._address.url = answer["QueueUrl"]
+            self._address.url = self._named(answer)
             return
         if attributes:
             self._call("create", "SetQueueAttributes", Attributes=dict(attributes))
@@ -220,11 +227,12 @@ class Queue:
 
     def _outcomes(self, answer: Mapping[str, Any], count: int,
                   what: str) -> list[errors.CloudError | None]:
-        outcomes: list[errors.CloudError | None] = [None] * count
+        told: dict[str, errors.CloudError | None] = {
+            entry["Id"]: None for entry in answer.get("Successful", ())}
         for entry in answer.get("Failed", ()):
-            kind = classify(entry.get("Code", ""), 400 if entry.get("SenderFault") else 500,
-                            entry.get("Message", ""))
-            outcomes[int(entry["Id"])] = kind(
-                f"SQS {what} {self.name}: {entry.get('Message') or entry.get('Code')}",
-                code=entry.get("Code", ""))
-        return outcomes
+            code, message = entry.get("Code") or "", entry.get("Message") or ""
+            kind = classify(code, 400 if entry.get("SenderFault") else 500, message)
+            told[entry["Id"]] = kind(f"SQS {what} {self.name}: {message or code}", code=code)
+        return [told[str(i)] if str(i) in told else errors.Unreachable(
+            f"SQS {what} {self.name}: the answer does not say what became of this message", code="LeftOut")
+            for i in range(count)]

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import os
 import random
 import threading
 import time
+from http.client import responses
 from typing import Any
+from urllib.parse import urlsplit
 
 import pycurl
 from botocore.credentials import ReadOnlyCredentials
 from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
 from irs import errors
 from irs.aws import calls, clients
@@ -26,6 +31,9 @@ from irs.settings import Settings
 PAUSE = 1.0
 #: Seconds after which the main thread looks after its call by itself.
 TURN = 1.0
+#: Seconds after which credentials that were not found are looked for again: where there is no
+#: metadata service that takes 4 s.
+LOOK_AGAIN = 30.0
 
 
 class Client:
@@ -33,9 +41,12 @@ class Client:
 
     def __init__(self, settings: Settings) -> None:
         known = clients.client(settings, "sqs").meta
+        proxies = get_environ_proxies(known.endpoint_url)
         self._session = clients.session(settings)
         self._options = [
             (pycurl.URL, known.endpoint_url), (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            # boto3's, as for every other service: libcurl reads the environment in another way.
+            (pycurl.PROXY, proxies.get(urlsplit(known.endpoint_url).scheme, "")), (pycurl.NOPROXY, ""),
             (pycurl.AWS_SIGV4, f"aws:amz:{known.region_name}:sqs"),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.CONNECTTIMEOUT_MS, int(1000 * clients.CONNECT_TIMEOUT)),
@@ -44,6 +55,11 @@ class Client:
         ]
         #: not in a call; the last one used is taken first, so that few connections are kept
         self._idle: list[_Line] = []
+        #: of the process that this one was forked from, which still uses them: never closed here
+        self._foreign: list[_Line] = []
+        self._pid = os.getpid()
+        #: when credentials were looked for in vain, by `time.monotonic`
+        self._in_vain = -math.inf
 
     def call(self, what: str, operation: str, *, read_timeout: float = clients.READ_TIMEOUT,
              attempts: int = clients.ATTEMPTS, **parameters: Any) -> dict[str, Any]:
@@ -52,7 +68,9 @@ class Client:
         ``read_timeout``: seconds for one of the ``attempts``, its connection included. What may pass
         is tried again after a pause of any length up to `PAUSE` and its double, as botocore does.
         """
-        body = json.dumps(parameters, ensure_ascii=False, separators=(",", ":")).encode()
+        # What UTF-8 has no bytes for is left as JSON's \u.
+        body = json.dumps(parameters, ensure_ascii=False, separators=(",", ":")).encode(
+            errors="backslashreplace")
         with calls.timed("sqs", operation):
             for attempt in range(1, attempts):
                 try:
@@ -63,10 +81,7 @@ class Client:
 
     def _try(self, what: str, operation: str, body: bytes, seconds: float) -> dict[str, Any]:
         credentials = self._credentials(what)
-        try:
-            line = self._idle.pop()
-        except IndexError:
-            line = _Line(self._options)
+        line = self._line()
         try:
             status, heads, answer = line.post(operation, body, credentials, seconds)
         except pycurl.error as exc:
@@ -79,16 +94,36 @@ class Client:
             if status == 200:
                 raise errors.Unreachable(f"{what}: the answer is no JSON", code="NoJson") from exc
             found = {}
+        # As boto3 does: a member that is null is not there.
+        told = {k: v for k, v in found.items() if v is not None} if isinstance(found, dict) else {}
         if status == 200:
-            return found if isinstance(found, dict) else {}
-        raise _refusal(what, status, heads, found if isinstance(found, dict) else {})
+            return told
+        raise _refusal(what, status, heads, told)
+
+    def _line(self) -> _Line:
+        if os.getpid() != self._pid:
+            self._foreign += self._idle
+            self._idle, self._pid = [], os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Line(self._options)
 
     def _credentials(self, what: str) -> ReadOnlyCredentials:
         with translated(what):
-            found = self._session.get_credentials()
+            lately = time.monotonic() < self._in_vain + LOOK_AGAIN
+            found = None if lately else self._session.get_credentials()
             if found is None:
+                if not lately:
+                    self._in_vain = time.monotonic()
                 raise errors.AccessDenied(f"{what}: {NO_CREDENTIALS}", code="NoCredentials")
-            return found.get_frozen_credentials()
+            credentials = found.get_frozen_credentials()
+        told = f"{credentials.access_key}{credentials.secret_key}{credentials.token or ''}"
+        if not (told.isascii() and told.isprintable()):
+            raise errors.AccessDenied(
+                f"{what}: AWS credentials have letters, digits and signs of ASCII only, and no line's end; "
+                "these have something else", code="BadCredentials")
+        return credentials
 
 
 @functools.lru_cache(maxsize=8)
@@ -117,6 +152,7 @@ class _Line:
         curl = self._curl
         # No `Expect`: libcurl would wait for a word before it sends a large body.
         headers = ["Content-Type: application/x-amz-json-1.0", "Expect:",
+                   "X-Amzn-Query-Mode: true",  # the older protocol's codes with errors
                    f"X-Amz-Target: AmazonSQS.{operation}"]
         if credentials.token:
             headers.append(f"X-Amz-Security-Token: {credentials.token}")
@@ -145,7 +181,8 @@ class _Line:
         multi.add_handle(self._curl)
         try:
             while multi.perform()[1]:
-                if multi.select(TURN) < 0:
+                due = multi.timeout()  # milliseconds; -1: libcurl has nothing to do by itself
+                if multi.select(min(TURN, due / 1000) if due >= 0 else TURN) < 0:
                     time.sleep(TURN / 100)  # it looks a name up, in a thread of its own
             for _, number, message in multi.info_read()[2]:
                 raise pycurl.error(number, message)
@@ -155,13 +192,16 @@ class _Line:
 
 def _refusal(what: str, status: int, heads: list[bytes], found: dict[str, Any]) -> errors.CloudError:
     """What SQS says that is wrong. The header has the code that its older protocol had for it."""
-    code = str(found.get("__type") or status).rpartition("#")[2]
+    # Perhaps with a namespace before it and an address after it.
+    code = str(found.get("__type") or status).partition(":")[0].rpartition("#")[2]
     for head in heads:
         name, _, value = head.partition(b":")
         if name.strip().lower() == b"x-amzn-query-error":
             code = value.partition(b";")[0].strip().decode("ascii", "replace") or code
     message = " ".join(str(found.get("message") or found.get("Message") or "").split())
-    return classify(code, status, message)(f"{what}: {message or code}", code=code)
+    if not message:  # perhaps not SQS's answer, but a proxy's or a load balancer's
+        message = f"HTTP {code} {responses.get(status, '')}".strip() if code == str(status) else code
+    return classify(code, status, message)(f"{what}: {message}", code=code)
 
 
 def _reason(exc: pycurl.error) -> str:
