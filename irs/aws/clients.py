@@ -11,6 +11,7 @@ import boto3
 import botocore
 import botocore.session
 from botocore.config import Config
+from botocore.endpoint_provider import EndpointProvider
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
@@ -56,6 +57,19 @@ def _core(settings: Settings) -> botocore.session.Session:
 def ca_bundle(settings: Settings) -> str | None:
     """The file of authorities that the environment (``AWS_CA_BUNDLE``) or AWS's configuration names."""
     return _core(settings).get_config_variable("ca_bundle")
+
+
+def endpoint(settings: Settings, service: str) -> str:
+    """The URL at which ``service`` is called, by botocore's own rules: a client for it has 8 MB."""
+    if settings.aws_endpoint_url:
+        return settings.aws_endpoint_url
+    core = _core(settings)
+    loader = core.get_component("data_loader")
+    rules = EndpointProvider(loader.load_service_model(service, "endpoint-rule-set-1"),
+                             loader.load_data("partitions"))
+    return rules.resolve_endpoint(
+        Region=settings.region, UseFIPS=bool(core.get_config_variable("use_fips_endpoint")),
+        UseDualStack=bool(core.get_config_variable("use_dualstack_endpoint"))).url
 
 
 @functools.lru_cache(maxsize=8)

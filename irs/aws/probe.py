@@ -38,7 +38,7 @@ def endpoint(settings: Settings) -> Answer:
     Unsigned, because a signed request is refused where the clock is wrong. Raises
     `irs.errors.Unreachable`.
     """
-    url = clients.client(settings, "sqs").meta.endpoint_url
+    url = clients.endpoint(settings, "sqs")
     with translated(url):
         before = time.time()
         try:

@@ -40,14 +40,14 @@ class Client:
     """Thread-safe. Build it with `client`: one a process, as its connections are shared."""
 
     def __init__(self, settings: Settings) -> None:
-        known = clients.client(settings, "sqs").meta
-        proxies = get_environ_proxies(known.endpoint_url)
+        url = clients.endpoint(settings, "sqs")
+        proxies = get_environ_proxies(url)
         self._session = clients.session(settings)
         self._options = [
-            (pycurl.URL, known.endpoint_url), (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.URL, url), (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
             # boto3's, as for every other service: libcurl reads the environment in another way.
-            (pycurl.PROXY, proxies.get(urlsplit(known.endpoint_url).scheme, "")), (pycurl.NOPROXY, ""),
-            (pycurl.AWS_SIGV4, f"aws:amz:{known.region_name}:sqs"),
+            (pycurl.PROXY, proxies.get(urlsplit(url).scheme, "")), (pycurl.NOPROXY, ""),
+            (pycurl.AWS_SIGV4, f"aws:amz:{settings.region}:sqs"),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.CONNECTTIMEOUT_MS, int(1000 * clients.CONNECT_TIMEOUT)),
             (pycurl.NOSIGNAL, 1), (pycurl.TCP_KEEPALIVE, 1), (pycurl.USERAGENT, clients.USER_AGENT),

@@ -27,6 +27,18 @@ def test_a_bucket_with_dots_is_no_hosts_name(bucket: str, by_host: str) -> None:
     assert clients.store(settings, bucket).config["virtual_hosted_style_request"] == by_host
 
 
+@pytest.mark.parametrize("environment", [
+    {}, {"AWS_USE_FIPS_ENDPOINT": "true"}, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}])
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1"])
+def test_an_endpoint_is_where_boto3_would_call(
+        region: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = settings_module.build({"region": region})
+    assert clients.endpoint(settings, "sqs") == boto3.Session(
+        "a", "b", region_name=region).client("sqs").meta.endpoint_url
+
+
 @pytest.mark.parametrize(("left", "size", "seconds"), [
     (math.inf, 100, None), (31, 100, None), (29, 100, 14), (14, 100, 14), (13, 100, 7), (0, 100, 7),
     (13, 7_000_000, 14), (13, 13_000_000, None)],
