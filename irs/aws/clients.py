@@ -39,6 +39,7 @@ ATTEMPTS = 3
 KEPT = timedelta(minutes=10)
 #: Above the number of threads that may call at once in any of our processes.
 POOL = 64
+#: What every call to AWS but S3's says that it comes from.
 USER_AGENT = f"irs/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
 
 _lock = threading.Lock()
@@ -89,7 +90,7 @@ def client(settings: Settings, service: str, *, read_timeout: float = READ_TIMEO
            attempts: int = ATTEMPTS) -> Any:
     """A boto3 client, shared by all threads of the process (clients are thread-safe).
 
-    ``read_timeout`` is in seconds; a long poll needs its wait and some seconds more.
+    ``read_timeout`` is in seconds. SQS has `irs.aws.sqs`; a client of it is for kombu's fan-out alone.
     """
     with _lock:  # creating clients from one session is not thread-safe
         made = session(settings).client(

@@ -1,4 +1,4 @@
-"""SQS's calls over libcurl, in a sixth of boto3's processor time (docs/decisions/0036).
+"""SQS's calls over libcurl, in a quarter of boto3's processor time (docs/decisions/0036).
 
 SQS speaks JSON: an operation's name in a header, its parameters as the body. libcurl signs, and
 keeps connections; credentials and the endpoint are boto3's, found as for every other service.

@@ -37,7 +37,8 @@ class Aws(BaseSettings):
             raise ValueError("must start with http:// or https://")
         try:
             parts = urllib.parse.urlsplit(value or "http://none")
-            sound = bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", value or "")
+            sound = (bool(parts.hostname) and parts.port != 0 and (value or "").isascii()
+                     and not re.search(r"\s", value or ""))
         except ValueError:
             sound = False
         if not sound:

@@ -292,6 +292,7 @@ def test_every_setting_has_a_value_that_passes_its_own_rules() -> None:
 @pytest.mark.parametrize(("name", "value"), [
     ("region", "us east 1"), ("region", "nowhere"), ("aws_endpoint_url", "http://a b"),
     ("aws_endpoint_url", "http://"), ("aws_endpoint_url", "http://[::1"),
+    ("aws_endpoint_url", "http://127.0.0.1:4566/ä"),
     ("scaler_interval", "inf"), ("drain_grace", "nan"), ("boot_delay", "inf"), ("idle_shutdown", "inf"),
     ("client_wait", "nan"),
 ])
